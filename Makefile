@@ -1,0 +1,48 @@
+# `make reproduce` and `make test` are all a newcomer needs: each does the set-up, then the work.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= results
+PRESET ?= default
+export NONCOMMIT_CACHE ?= $(CURDIR)/.cache
+
+.PHONY: reproduce test test-slow check bench clean help
+help:
+	@echo "make reproduce   set up, run every experiment, draw the figures, write the report, print the verdicts"
+	@echo "make test        set up, run the tests"
+	@echo "make test-slow   the long tests too"
+	@echo "make check       linter, formatter and type check"
+	@echo "make bench       time the kernels against their peers"
+
+reproduce: $(STAMP)
+	$(BIN)/noncommit run all --preset $(PRESET) --out $(OUT)
+	$(BIN)/noncommit figures --out $(OUT)
+	$(BIN)/noncommit report --out $(OUT)
+	$(BIN)/noncommit verify --preset $(PRESET) --out $(OUT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "noncommit needs Python 3.11 or newer; '$(PYTHON)' is not: run make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "'$(PYTHON)' has no venv module: install it (Debian: apt-get install python3-venv) and run make again" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

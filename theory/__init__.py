@@ -1,0 +1,1 @@
+"""The mathematics: Gaussian perimeters, power diagrams, leak and flips. Import the submodules."""

@@ -1,0 +1,1 @@
+"""Real decoders: a readout becomes a PowerDiagram. Defines no estimator of its own."""
