@@ -1,1 +1,1 @@
-"""Real decoders: a readout becomes a PowerDiagram. Defines no estimator of its own."""
+"""Real decoders: what they are, how their files are read, and their readouts as power diagrams."""
