@@ -1,0 +1,38 @@
+"""The experiments by name. Imports none of them, so that listing them is instant."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+PACKAGE = "experiments"
+EXPERIMENTS: dict[str, str] = {
+    "interface_exact": "Gaussian perimeter of partitions with a known one, by every estimator "
+    "(Theorem 6)",
+    "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
+    "the tube law and the sandwich (Theorem 3)",
+}
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """`name` if it is known; otherwise a ValueError with the known names and the nearest."""
+    known = list(known)
+    if name in known:
+        return name
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"unknown {kind} {name!r}: {guess}known: {', '.join(known)}")
+
+
+def module_name(name: str) -> str:
+    """The module that defines experiment `name`."""
+    return f"{PACKAGE}.{choose('experiment', name, EXPERIMENTS)}"
+
+
+def load(name: str) -> ModuleType:
+    """Import experiment `name`; call `runtime.configure` first, so that its constants are float64.
+
+    Such a module has `Grid`, `PRESETS`, `cells(grid)`, `measure(cell, key)` and may have
+    `cost(cell)`, the seconds a cell is expected to take.
+    """
+    return importlib.import_module(module_name(name))

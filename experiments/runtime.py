@@ -1,0 +1,127 @@
+"""What a number is computed with: precision, key, threads, versions. Imports jax when asked."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+import threading
+import tomllib
+from collections.abc import Mapping
+from multiprocessing import parent_process
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+from experiments.store import canonical
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def configure() -> None:
+    """Float64 and full-precision products: what every experiment is computed with."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def dtype() -> str:
+    """The floating type that JAX computes in now."""
+    import jax.numpy as jnp
+
+    return jnp.result_type(float).name
+
+
+def cell_key(config: Mapping[str, Any], seed: int) -> Any:
+    """The root key folded with 32 bits of the cell's own hash: no cell knows its neighbours."""
+    import jax
+
+    word = hashlib.sha256(canonical(config).encode()).digest()[:4]
+    return jax.random.fold_in(jax.random.key(seed), int.from_bytes(word, "big"))
+
+
+def usable_cores() -> list[int]:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def pin(core: int) -> None:
+    """Keep this process to one core and one thread; to be called before numpy or jax is imported.
+
+    XLA splits a reduction over its threads, so the last bits of a sum depend on their number.
+    NPROC is what XLA sizes its pool by; affinity also keeps the operating system's hands off.
+    """
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def start_worker(cores: "SimpleQueue[int]") -> None:
+    """What a worker process does first: leave Ctrl-C to the parent, die with it, pin, configure."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    pin(cores.get())
+    configure()
+
+
+def _die_with_parent() -> None:
+    """A killed parent cannot stop its workers, and they would wait for tasks for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def peak_memory() -> int | None:
+    """The most memory this process has held, in bytes; None where that is not known."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def version() -> str:
+    """Version of noncommit: the installed one, or that of the source checkout."""
+    try:
+        return importlib.metadata.version("noncommit")
+    except importlib.metadata.PackageNotFoundError:
+        project = tomllib.loads((SOURCE / "pyproject.toml").read_text("utf-8"))
+        return str(project["project"]["version"])
+
+
+def environment() -> dict[str, object]:
+    """Versions, device and commit, for the manifest."""
+    import jax
+
+    device = jax.devices()[0]
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "numpy", "scipy")}
+    return {
+        "versions": {"noncommit": version(), "python": platform.python_version(), **versions},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cores": len(usable_cores()),
+        },
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, '-dirty' if files differ; None outside a checkout or without git."""
+    if not (SOURCE / ".git").exists():
+        return None
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(describe, cwd=SOURCE, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
