@@ -4,12 +4,8 @@ import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from scipy import stats
-
-Scalar = Float[Array, ""] | float
 
 
 class Interval(NamedTuple):
@@ -39,47 +35,21 @@ class Estimate(eqx.Module):
     count: Any = 1
 
     def interval(self, failure_probability: float = 1e-9) -> Interval:
-        """value ± (t·sem + bias), t the two-sided Student quantile with count − 1 degrees."""
+        """value ± (t·sem + bias + rounding), t the two-sided Student quantile, count − 1 degrees.
+
+        Rounding is allowed for at 1e-12·|value|, so that exact routes have an interval too.
+        """
         check_probability(failure_probability)
         degrees = np.maximum(np.asarray(self.count) - 1, 1)
         quantile = stats.t.isf(failure_probability / 2, degrees)
         half = np.where(np.asarray(self.sem) == 0, 0.0, quantile * np.asarray(self.sem))
-        half = half + np.asarray(self.bias)
+        half = half + np.asarray(self.bias) + 1e-12 * np.abs(self.value)
         return Interval(np.asarray(self.value) - half, np.asarray(self.value) + half)
 
     def scaled(self, factor: float) -> "Estimate":
         """The estimate of factor × truth."""
         size = abs(factor)
         return Estimate(self.value * factor, self.sem * size, self.bias * size, self.count)
-
-
-class Moments(eqx.Module):
-    """Running count, mean and sum of squared deviations of a stream (Chan, Golub, LeVeque)."""
-
-    count: Any
-    mean: Any
-    deviation: Any
-
-    @classmethod
-    def of(cls, samples: Float[Array, "samples ..."]) -> "Moments":
-        """Moments over the leading axis."""
-        mean = jnp.mean(samples, axis=0)
-        return cls(samples.shape[0], mean, jnp.sum((samples - mean) ** 2, axis=0))
-
-    def merge(self, other: "Moments") -> "Moments":
-        """Moments of the two streams together."""
-        count = self.count + other.count
-        gap = other.mean - self.mean
-        mean = self.mean + gap * (other.count / count)
-        across = gap**2 * (self.count * (other.count / count))
-        return Moments(count, mean, self.deviation + other.deviation + across)
-
-    def estimate(self, bias: Any = 0.0) -> Estimate:
-        """The mean with its standard error √(deviation / (count (count − 1)))."""
-        count = np.asarray(self.count)
-        spread = np.asarray(self.deviation) / np.maximum(count - 1, 1) / count
-        sem = np.where(count > 1, np.sqrt(spread), np.inf)
-        return Estimate(np.asarray(self.mean), sem, bias, count)
 
 
 def from_samples(samples: Any, bias: Any = 0.0) -> Estimate:
@@ -91,7 +61,7 @@ def from_samples(samples: Any, bias: Any = 0.0) -> Estimate:
     return Estimate(samples.mean(axis=0), sem, bias, samples.shape[0])
 
 
-def proportion(successes: int, trials: int) -> Estimate:
+def proportion(successes: Any, trials: int) -> Estimate:
     """successes / trials with its binomial standard error; `proportion_interval` is exact."""
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"expected 0 ≤ successes ≤ trials, got {successes} of {trials}")
@@ -112,6 +82,36 @@ def proportion_interval(estimate: Estimate, failure_probability: float = 1e-9) -
     lower = stats.beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
     upper = stats.beta.isf(tail, successes + 1, trials - successes) if successes < trials else 1.0
     return Interval(float(lower), float(upper))
+
+
+def fit_power_law(x: Any, y: Estimate) -> Estimate:
+    """The exponent b of y = a·x^b, by least squares of log y on log x weighted by known errors.
+
+    A prefactor is fitted beside it. Errors are carried to first order, sem/value; `bias` is the
+    worst shift that the biases of y can make together.
+
+    Args:
+        x: positive abscissae, shape (K,), at least two distinct.
+        y: positive values with positive sem, shape (K,).
+
+    Raises:
+        ValueError: on mismatched shapes, fewer than two distinct x, or non-positive x, y, sem.
+    """
+    log_x = np.log(np.asarray(x, dtype=np.float64))
+    value, sem = np.asarray(y.value, dtype=np.float64), np.asarray(y.sem, dtype=np.float64)
+    if log_x.ndim != 1 or value.shape != log_x.shape or np.unique(log_x).size < 2:
+        raise ValueError(
+            f"expected K ≥ 2 distinct x and K values, got {log_x.shape}, {value.shape}"
+        )
+    if not (np.isfinite(log_x).all() and (value > 0).all() and (sem > 0).all()):
+        raise ValueError("a power law needs positive x, y and sem")
+    weight = (value / sem) ** 2
+    centred = log_x - np.average(log_x, weights=weight)
+    influence = weight * centred / np.sum(weight * centred**2)
+    bias = np.sum(np.abs(influence) * np.broadcast_to(y.bias, value.shape) / value)
+    exponent = float(np.sum(influence * np.log(value)))
+    spread = math.sqrt(np.sum((influence * sem / value) ** 2))
+    return Estimate(exponent, spread, float(bias), int(np.min(y.count)))
 
 
 def check_probability(failure_probability: float) -> None:

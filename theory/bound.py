@@ -1,0 +1,79 @@
+"""Right-hand sides only: one function per theorem, sharing no code with what measures the left."""
+
+import math
+
+import numpy as np
+
+from theory.gaussian import expected_maximum, isoperimetric_profile, quantile, tail_quantile
+
+
+def interface_floor(modes: int) -> float:
+    """P_S(M) = a_M/√2, the least Gaussian perimeter of M equal cells in any dimension (Theorem 6).
+
+    Milman, Neeman (Annals 2022) for M ≤ n + 1; for any n by lifting to R^{M−1}.
+    """
+    return expected_maximum(_modes(modes)) / math.sqrt(2)
+
+
+def elementary_floor(modes: int) -> float:
+    """(M/2)·I(1/M) → √(log M / 2): every cell beats its half-space (Borell; Sudakov–Tsirelson)."""
+    return _modes(modes) / 2 * float(isoperimetric_profile(1 / modes))
+
+
+def stiffness_floor(modes: int, leak: float, barrier: float) -> float:
+    """Λ ≥ κ/(2[Φ⁻¹(1/M) − Φ⁻¹((1−ε)/M)]) for M equal masses (1−ε)/M at distances κ (Theorem 5)."""
+    _modes(modes)
+    if not 0 < leak < 1:
+        raise ValueError(f"leak must lie in (0, 1), got {leak}")
+    _positive("barrier", barrier)
+    return barrier / (2 * float(quantile(1 / modes) - quantile((1 - leak) / modes)))
+
+
+def leak_floor(modes: int, stiffness: float, barrier: float) -> float:
+    """ε ≥ 1 − M·Φ(Φ⁻¹(1/M) − κ/(2Λ)) for M equal masses and a Λ-Lipschitz map (Theorem 5)."""
+    _modes(modes)
+    _positive("stiffness", stiffness)
+    _positive("barrier", barrier)
+    inner = tail_quantile(1 / modes) + barrier / (2 * stiffness)
+    return 1 - modes * math.erfc(inner / math.sqrt(2)) / 2
+
+
+def tube_rate(scale: float, area: float) -> float:
+    """√(2/π)·s·A_W, the flip rate to first order in the noise s (Theorem 3)."""
+    _positive("scale", scale)
+    if not 0 <= area < math.inf:
+        raise ValueError(f"area must be finite and ≥ 0, got {area}")
+    return math.sqrt(2 / math.pi) * scale * area
+
+
+def half_space_flip(scale: float) -> float:
+    """arctan(s)/π, the exact flip rate of a half-space through the mean of N(0, I) (Theorem 3)."""
+    _positive("scale", scale)
+    return math.atan(scale) / math.pi
+
+
+def ridge_coefficient(angle: float) -> float:
+    """g(α) = (1 + (π − α) cot α)/(2π), what a ridge of dihedral angle α takes off s² (Theorem 3)."""
+    if not 0 < angle < math.pi:
+        raise ValueError(f"a dihedral angle lies in (0, π), got {angle}")
+    return (1 + (math.pi - angle) / math.tan(angle)) / (2 * math.pi)
+
+
+def peak_ratio(modes: int, depth: int) -> float:
+    """P_S(M)/P_S(M^{1/B}) > √B, the fall of the peak stiffness in B levels (Theorem 7)."""
+    branches = round(_modes(modes) ** (1 / depth)) if depth >= 1 else 0
+    if branches < 2 or branches**depth != modes:
+        raise ValueError(f"modes must be m^depth with m ≥ 2, got modes={modes}, depth={depth}")
+    return interface_floor(modes) / interface_floor(branches)
+
+
+def _modes(modes: int) -> int:
+    whole = isinstance(modes, int | np.integer) and not isinstance(modes, bool)
+    if not whole or modes < 2:
+        raise ValueError(f"modes must be an integer ≥ 2, got {modes!r}")
+    return int(modes)
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")

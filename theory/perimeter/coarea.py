@@ -1,0 +1,62 @@
+"""Coarea: the perimeter as total variation of a softened partition, u = softmax(β·scores)."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from theory.estimate import Estimate, from_samples
+from theory.gaussian import normal
+from theory.partition import PowerDiagram, check_count
+from theory.tube import check_scale
+
+CELLS = 1 << 17
+
+
+def coarea(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: int) -> Estimate:
+    """Gaussian perimeter P = lim_{β→∞} ½ Σ_i E‖∇u_i‖, extrapolated in the interface width.
+
+    β = 1/(width·d), d the root mean square distance of two sites, so that `width` is the
+    thickness of the soft interface in units of x. With S(w) the sum at width w, the value is
+    2S(w) − S(2w), which cancels the ridges' O(w); `bias` is its distance to the next order
+    (8S(w) − 6S(2w) + S(4w))/3, both from the same points.
+
+    Raises:
+        ValueError: when width is not positive, or samples is not an integer ≥ 2.
+    """
+    check_scale("width", width)
+    check_count("samples", samples, 2)
+    distinct = diagram.without_duplicates()
+    size = max(16, CELLS // diagram.modes)
+    parts = [
+        np.asarray(_variations(jax.random.fold_in(key, number), distinct, width, size))
+        for number in range(-(-samples // size))
+    ]
+    once, twice, fourfold = np.concatenate(parts, axis=1)[:, :samples]
+    first, second = 2 * once - twice, (8 * once - 6 * twice + fourfold) / 3
+    return from_samples(first, bias=abs(float(np.mean(second - first))))
+
+
+@partial(jax.jit, static_argnames="count")
+def _variations(
+    key: PRNGKeyArray, diagram: PowerDiagram, width: float, count: int
+) -> Float[Array, "3 count"]:
+    sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
+    typical = jnp.sqrt(2 * jnp.sum(sites**2) / (diagram.modes - 1))
+    x = normal(key, (count, diagram.dimension), sites.dtype)
+    scores = jnp.matmul(x, sites.T, precision="highest") + diagram.offsets
+    widths = width * jnp.array([1.0, 2.0, 4.0], sites.dtype)
+    return jax.vmap(lambda w: total_variation(sites, scores, 1 / (w * typical)))(widths)
+
+
+def total_variation(
+    sites: Float[Array, "modes n"], scores: Float[Array, "count modes"], sharpness: Array
+) -> Float[Array, " count"]:
+    """½ Σ_i ‖∇u_i‖ at each point, u = softmax(β·scores), ∇u_i = β u_i (a_i − Σ_k u_k a_k)."""
+    u = jax.nn.softmax(sharpness * scores, axis=1)
+    mean = jnp.matmul(u, sites, precision="highest")
+    cross = jnp.matmul(mean, sites.T, precision="highest")
+    square = jnp.sum(sites**2, axis=1) - 2 * cross + jnp.sum(mean**2, axis=1, keepdims=True)
+    return sharpness / 2 * jnp.sum(u * jnp.sqrt(jnp.maximum(square, 0)), axis=1)

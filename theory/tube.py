@@ -1,0 +1,155 @@
+"""The tube law for token flips: A_W from margins, flip rates under noise, the sandwich."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from theory import nearest
+from theory.estimate import Estimate, from_samples, proportion
+from theory.gaussian import normal, tail
+from theory.partition import PowerDiagram, check_count, check_points
+
+Denoiser = Callable[[Float[Array, "rows n"]], Float[Array, "rows n"]]
+
+
+def check_scale(name: str, scale: object) -> None:
+    """ValueError unless `scale` is a positive finite number."""
+    if not isinstance(scale, int | float | np.number) or not 0 < float(scale) < math.inf:
+        raise ValueError(f"{name} must be a positive finite number, got {scale!r}")
+
+
+def interface_area(distances: object, *, width: float, count: int | None = None) -> Estimate:
+    """A_W = f_δ(0+)/2 from distances δ to the nearest facet, by a density corrected at zero.
+
+    The mean of K(δ/h)/(2h) over all latents with K(u) = 4 − 6u on [0, 1], whose first moment
+    vanishes: the slope of f_δ, which ridges make, cancels, and what is left is −h²f_δ''/24.
+    `bias` is the distance to the next order, K(u) = 9 − 36u + 30u², on the same latents.
+
+    Args:
+        distances: δ(Z), shape (N,); those beyond `width` may be left out if `count` is given.
+        width: h, the window, in units of δ.
+        count: N when distances beyond `width` were left out.
+
+    Raises:
+        ValueError: when width is not positive, or a distance is negative or NaN, or N < 2.
+    """
+    check_scale("width", width)
+    near = np.asarray(distances, dtype=np.float64).ravel()
+    if np.isnan(near).any() or (near < 0).any():
+        raise ValueError("distances must be ≥ 0 and not NaN")
+    count = near.size if count is None else count
+    if count < max(2, near.size):
+        raise ValueError(f"count must be at least 2 and the number of distances, got {count}")
+    u = near[near < width] / width
+    first, second = 4 - 6 * u, 9 - 36 * u + 30 * u**2
+    value = float(first.sum()) / (2 * width * count)
+    spread = float((first**2).sum()) / (2 * width) ** 2 / count - value**2
+    bias = abs(float((second - first).sum())) / (2 * width * count)
+    return Estimate(value, math.sqrt(max(spread, 0.0) / (count - 1)), bias, count)
+
+
+def flip_rate(
+    key: PRNGKeyArray,
+    latents: object,
+    diagram: PowerDiagram,
+    scale: float,
+    denoiser: Denoiser | None = None,
+    *,
+    draws: int = 1,
+) -> Estimate:
+    """P(y(X) ≠ y(Z)), X = Z + sξ: the share of (latent, noise draw) pairs whose token flips.
+
+    A statement about the latents given: `count` is N·draws Bernoulli trials, whose exact
+    interval is `theory.estimate.proportion_interval`.
+
+    Args:
+        key: PRNG key.
+        latents: clean Z, shape (N, n).
+        diagram: the readout.
+        scale: s > 0, noise-to-signal, in units of the latents.
+        denoiser: X ↦ μ(X); with it, flips of y(μ(X)). None: raw noise.
+        draws: noise draws a latent.
+
+    Raises:
+        ValueError: on s ≤ 0, draws < 1, or latents of the wrong shape, empty or not finite.
+    """
+    check_scale("scale", scale)
+    check_count("draws", draws, 1)
+    clean = _latent_rows(diagram, latents)
+    label = diagram.label(clean)
+    flips = 0
+    for draw in range(draws):
+        noise = normal(jax.random.fold_in(key, draw), clean.shape, clean.dtype)
+        noisy = clean + scale * noise
+        seen = noisy if denoiser is None else denoiser(noisy)
+        flips += int(jnp.sum(diagram.label(seen) != label))
+    return proportion(flips, draws * clean.shape[0])
+
+
+def sandwich(latents: object, diagram: PowerDiagram, scale: float) -> tuple[Estimate, Estimate]:
+    """E Q(δ/s) ≤ P(y(Z + sξ) ≠ y(Z)) ≤ E min(1, Σ_{j≠y} Q(δ_j/s)), for every s and readout.
+
+    δ_j is the distance to the hyperplane of j. To leave the cell a point must cross some
+    hyperplane (union bound), and crossing the nearest is enough. Both sides hold latent by
+    latent, so against `flip_rate` on the same latents compare the values; `sem` is what another
+    sample of latents would move.
+
+    Args:
+        latents: clean Z, shape (N, n).
+        diagram: the readout.
+        scale: s > 0, in units of the latents.
+
+    Raises:
+        ValueError: on s ≤ 0, or latents of the wrong shape, empty or not finite.
+    """
+    check_scale("scale", scale)
+    clean = _latent_rows(diagram, latents)
+    wide = nearest.wide_dtype(clean.dtype)
+    sites, offsets = diagram.sites.astype(wide), diagram.offsets.astype(wide)
+    groups = jnp.asarray(diagram.groups())
+    size = max(16, nearest.CELLS // diagram.modes)
+    sides = []
+    for start in range(0, clean.shape[0], size):
+        facet = diagram.nearest_facet(clean[start : start + size])
+        rows = clean[start : start + size].astype(wide)
+        upper = _union_bound(sites, offsets, groups, rows, facet.label, scale)
+        sides.append(np.stack([np.asarray(tail(facet.distance / scale)), np.asarray(upper)]))
+    lower, upper = np.concatenate(sides, axis=1)
+    return _mean(lower), _mean(np.maximum(upper, lower))
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    if values.size == 1:
+        return Estimate(float(values[0]), math.inf, 0.0, 1)
+    return from_samples(values)
+
+
+@jax.jit
+def _union_bound(
+    sites: Array, offsets: Array, groups: Array, x: Array, label: Array, scale: float
+) -> Float[Array, " rows"]:
+    """min(1, Σ_j Q(δ_j/s)) by direct differences, one class at a time over all rows."""
+    own, own_offset = sites[label], offsets[label]
+
+    def step(total: Array, j: Array) -> tuple[Array, None]:
+        apart = own - sites[j]
+        gap = jnp.sum(x * apart, axis=1) + own_offset - offsets[j]
+        exists = groups[j] != groups[label]
+        length = jnp.where(exists, jnp.linalg.norm(apart, axis=1), 1.0)
+        crossing = tail(jnp.maximum(gap, 0) / length / scale)
+        return total + jnp.where(exists, crossing, 0.0), None
+
+    total, _ = lax.scan(step, jnp.zeros(x.shape[0], x.dtype), jnp.arange(sites.shape[0]))
+    return jnp.minimum(total, 1.0)
+
+
+def _latent_rows(diagram: PowerDiagram, latents: object) -> Float[Array, "rows n"]:
+    rows = check_points(diagram, latents)
+    if rows.ndim != 2:
+        raise ValueError(f"latents must have shape (N, {diagram.dimension}), got {rows.shape}")
+    return rows
