@@ -96,7 +96,8 @@ def _say(line: str) -> None:
 def _manifest(result: Result, paths: Sequence[Path], command: str) -> dict[str, Any]:
     """Everything about a run that is not a number of the table."""
     plan = result.plan
-    cells, skipped, failed, memory = [], [], [], [0]
+    cells: list[dict[str, Any]] = []
+    skipped, failed, memory = [], [], [0]
     for config, path, outcome in zip(plan.configs, paths, result.outcomes, strict=True):
         if record := outcome.record:
             cells.append({"config": config, "file": path.name, "seconds": record.seconds})

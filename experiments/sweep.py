@@ -8,8 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +113,7 @@ def _computed(ledgers: Sequence[Ledger], pool: Executor) -> Iterator[Ledger]:
     futures: dict[Future[Outcome], tuple[Ledger, int]] = {}
     try:
         for _, ledger, index in missing:
-            futures[pool.submit(compute, _task(ledger, index))] = ledger, index
+            futures[_submit(pool, _task(ledger, index))] = ledger, index
         quiet = not sys.stderr.isatty()
         for future in tqdm(as_completed(futures), total=len(futures), unit="cell", disable=quiet):
             ledger, index = futures[future]
@@ -131,8 +130,18 @@ def _task(ledger: Ledger, index: int) -> Task:
     return Task(plan.module, plan.identities[index], cell, ledger.paths[index])
 
 
+def _submit(pool: Executor, task: Task) -> "Future[Outcome]":
+    """A pool that broke meanwhile refuses the task; the future then says so like the others."""
+    try:
+        return pool.submit(compute, task)
+    except BrokenExecutor as error:
+        refused: Future[Outcome] = Future()
+        refused.set_exception(error)
+        return refused
+
+
 def _outcome(future: "Future[Outcome]") -> Outcome:
     try:
         return future.result()
-    except BrokenProcessPool:
+    except BrokenExecutor:
         return LOST

@@ -1,0 +1,108 @@
+"""`noncommit verify`: tables to verdicts, compared with the recorded ones."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import store
+
+PURPOSE = "judge each theorem by the tables and compare with the recorded verdicts"
+EXAMPLES = """A verdict is holds, refuted, inconclusive, or missing (its table is not there).
+The exit status is 0 when every claim has the verdict recorded for the preset, 1 when one
+is missing or differs. A refutation that is on record is not an error.
+
+examples:
+  noncommit run all && noncommit verify
+  noncommit verify --json > verdicts.json"""
+KEYS = ("id", "theorem", "verdict", "effect", "interval", "failure_probability", "command")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `verify`."""
+    parser.add_argument("--json", action="store_true", help="print a JSON list, not a table")
+    parser.add_argument("--claim", metavar="ID", help="judge this claim only (default: all)")
+    text = "whose recorded verdicts to compare with (default: the preset the tables were run at)"
+    parser.add_argument("--preset", choices=("quick", "default", "paper"), help=text)
+    text = "the results folder (default: results)"
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=text)
+
+
+def act(args: argparse.Namespace) -> int:
+    """Print the verdicts; 1 if they are not the recorded ones."""
+    from experiments import claims
+
+    verdicts = claims.evaluate(args.out, args.claim)
+    recorded = _recorded(args.preset or _preset(args.out))
+    if args.json:
+        print(json.dumps([_plain(verdict) for verdict in verdicts], indent=1, allow_nan=False))
+    else:
+        print(_table(verdicts, recorded))
+    different = [verdict for verdict in verdicts if not _agrees(verdict, recorded)]
+    for verdict in different:
+        known = recorded.get(verdict.id, "none")
+        line = f"{verdict.id} is {verdict.verdict}; the recorded verdict is {known}"
+        hint = f"; run `{verdict.command}`" if verdict.verdict == "missing" else ""
+        print(f"noncommit: {line}{hint}", file=sys.stderr)
+    return int(bool(different))
+
+
+def _agrees(verdict: Any, recorded: Mapping[str, str]) -> bool:
+    return verdict.verdict != "missing" and recorded.get(verdict.id) == verdict.verdict
+
+
+def _preset(out: Path) -> str:
+    """The preset of the tables in `out` if they agree on one."""
+    found = {json.loads(path.read_text("utf-8"))["preset"] for path in out.glob("*.manifest.json")}
+    return found.pop() if len(found) == 1 else "default"
+
+
+def _recorded(preset: str) -> dict[str, str]:
+    path = store.reference_folder() / preset / "verdicts.json"
+    if not path.is_file():
+        print(f"noncommit: no verdicts are recorded for {preset}: {path}", file=sys.stderr)
+        return {}
+    return dict(json.loads(path.read_text("utf-8")))
+
+
+def _plain(verdict: Any) -> dict[str, Any]:
+    """A verdict as JSON can hold it: null for what is not finite."""
+    plain = {key: _finite(getattr(verdict, key)) for key in KEYS}
+    if verdict.interval is not None:
+        plain["interval"] = [_finite(end) for end in verdict.interval]
+    return plain
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(verdicts: Sequence[Any], recorded: Mapping[str, str]) -> str:
+    head = ("claim", "theorem", "verdict", "recorded", "effect", "interval", "failure probability")
+    return aligned(
+        head, [(*cells(v)[:3], recorded.get(v.id, "–"), *cells(v)[3:]) for v in verdicts]
+    )
+
+
+def cells(verdict: Any) -> tuple[str, ...]:
+    """Id, theorem, verdict, effect, interval and failure probability as text."""
+    interval = verdict.interval
+    ends = f"[{number(interval[0])}, {number(interval[1])}]" if interval else "–"
+    numbers = number(verdict.effect), ends, number(verdict.failure_probability)
+    return (verdict.id, str(verdict.theorem), verdict.verdict, *numbers)
+
+
+def number(value: float | None) -> str:
+    """Five digits; a dash for None."""
+    return "–" if value is None else f"{value:.5g}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A text table with columns as wide as they need to be."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(f"{x:{w}}" for x, w in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)

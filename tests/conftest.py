@@ -1,0 +1,29 @@
+"""Strict modes for every test: checked shapes, float64, no key used twice, reproducible draws."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import jaxtyping
+import pytest
+from hypothesis import HealthCheck, settings
+
+jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_debug_key_reuse", True)
+
+# A first example compiles, so no deadline, and slow generation is no finding.
+COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, max_examples=25, **COMMON)
+settings.register_profile("nightly", max_examples=400, **COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fresh_caches():
+    """What one module compiled is of no use to the next, and it holds memory."""
+    yield
+    jax.clear_caches()

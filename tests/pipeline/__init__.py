@@ -1,0 +1,1 @@
+"""The machinery: store, sweep, command line, figures and report."""
