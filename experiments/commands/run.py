@@ -100,7 +100,8 @@ class _Many(argparse.Action):
 
 def _default(text: str, name: str, grid: Any) -> str:
     value = getattr(grid, name)
-    shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    values = value if isinstance(value, tuple) else (value,)
+    shown = " ".join(str(x).lower() if isinstance(x, bool) else str(x) for x in values)
     return f"{text} (default preset: {shown})".strip().replace("%", "%%")
 
 

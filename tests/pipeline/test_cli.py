@@ -52,6 +52,7 @@ def test_the_help_of_an_experiment_shows_its_grid(noncommit):
     assert status == 0
     assert "--modes N [N ...]" in printed
     assert "(default preset: 2 3 4)" in printed
+    assert "(default preset: true)" in printed
 
 
 MISTAKES = {
