@@ -59,7 +59,7 @@ def _in_chunks(kernel: Callable, modes: int, x: Array) -> tuple[Array, ...]:
 @jax.jit
 def _label_rows(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"]:
     wide = wide_dtype(x.dtype)
-    slack = _rounding(x) if wide != x.dtype else 0.0
+    slack = _rounding(x, sites) if wide != x.dtype else 0.0
 
     def lower(j: Array) -> Array:
         score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
@@ -69,7 +69,7 @@ def _label_rows(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"]:
         score = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[j].astype(wide))
         return -(score + offsets[j].astype(wide))
 
-    norm, length = jnp.linalg.norm(sites, axis=1), jnp.linalg.norm(x, axis=1)
+    norm, length = _lengths(sites), _lengths(x)
     if wide == x.dtype:  # the screen is the decision
         return _smallest(lower, x.shape[0], sites.shape[0], 1)[1][:, 0]
     return _screened_argmin(lower, exact, x.shape[0], sites.shape[0], kept=4)[0]
@@ -82,8 +82,10 @@ def facet_rows(
     """Label, neighbour (−1 where none) and distance (∞ where none) of each row: pure, jittable."""
     y = _label_rows(sites, offsets, x)
     own, own_score = sites[y], jnp.sum(x * sites[y], axis=1) + offsets[y]
-    wide, slack = wide_dtype(x.dtype), _rounding(x)
-    norm, length = jnp.linalg.norm(sites, axis=1), jnp.linalg.norm(x, axis=1)
+    wide, slack = wide_dtype(x.dtype), _rounding(x, sites)
+    info = jnp.finfo(sites.dtype)
+    least = float(info.tiny) / float(info.eps) ** 2  # below it squares of lengths underflow
+    norm, length = _lengths(sites), _lengths(x)
 
     def lower(j: Array) -> Array:
         score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
@@ -95,6 +97,7 @@ def facet_rows(
         gap = jnp.maximum(own_score[:, None] - score - loose, 0)
         square = jnp.maximum((norm[y] ** 2)[:, None] + norm[j] ** 2 - 2 * inner, 0)
         ratio = gap / jnp.sqrt(square + slack * reach**2)
+        ratio = jnp.where(reach**2 > least, ratio, 0)
         return jnp.where(groups[j] == groups[y][:, None], jnp.inf, ratio)
 
     def exact(j: Array) -> Array:
@@ -104,14 +107,22 @@ def facet_rows(
         ratio = jnp.maximum(gap, 0) / jnp.linalg.norm(apart, axis=-1)
         return jnp.where(groups[j] == groups[y][:, None], jnp.inf, ratio)
 
-    kept = 2 if wide == x.dtype else 4  # a screen in float64 leaves hardly any doubt
+    kept = 2 if wide == sites.dtype else 4  # a screen in float64 leaves hardly any doubt
     j, distance = _screened_argmin(lower, exact, x.shape[0], sites.shape[0], kept)
     return y, jnp.where(jnp.isfinite(distance), j, -1), distance
 
 
-def _rounding(x: Array) -> float:
-    """A bound γ on |fl⟨x, a⟩ − ⟨x, a⟩| ≤ γ‖x‖‖a‖ in any order of summation."""
-    return (x.shape[-1] + 8) * float(jnp.finfo(x.dtype).eps)
+def _rounding(x: Array, sites: Array) -> float:
+    """A bound γ on |fl⟨x, a⟩ − ⟨x, a⟩| ≤ γ‖x‖‖a‖ in any order, in the coarser of two dtypes."""
+    coarser = max(float(jnp.finfo(array.dtype).eps) for array in (x, sites))
+    return (x.shape[-1] + 8) * coarser
+
+
+def _lengths(rows: Array) -> Array:
+    """Euclidean norms that neither over- nor underflow."""
+    largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)
+    unit = rows / jnp.where(largest > 0, largest, 1)
+    return largest[:, 0] * jnp.linalg.norm(unit, axis=1)
 
 
 def _screened_argmin(
@@ -125,7 +136,7 @@ def _screened_argmin(
         return best, value
     certified = bounds[:, kept] > value
     # Rows without any finite value (a single distinct site) are certified too.
-    certified |= jnp.isinf(bounds[:, 0])
+    certified |= bounds[:, 0] == jnp.inf
     return lax.cond(
         jnp.all(certified), lambda: (best, value), lambda: _exhaustive(exact, rows, modes)
     )
