@@ -53,7 +53,7 @@ def half_space_flip(scale: float) -> float:
 
 
 def ridge_coefficient(angle: float) -> float:
-    """g(α) = (1 + (π − α) cot α)/(2π), what a ridge of dihedral angle α takes off s² (Theorem 3)."""
+    """g(α) = (1 + (π − α) cot α)/(2π): what a ridge of angle α takes off s² (Theorem 3)."""
     if not 0 < angle < math.pi:
         raise ValueError(f"a dihedral angle lies in (0, π), got {angle}")
     return (1 + (math.pi - angle) / math.tan(angle)) / (2 * math.pi)

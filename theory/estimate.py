@@ -61,6 +61,30 @@ def from_samples(samples: Any, bias: Any = 0.0) -> Estimate:
     return Estimate(samples.mean(axis=0), sem, bias, samples.shape[0])
 
 
+def ratio_of_means(numerator: Any, denominator: Any, cluster: Any = None) -> Estimate:
+    """E N / E D from paired samples, to first order: residuals (N − R·D)/mean D per cluster.
+
+    Args:
+        numerator: N, shape (K,).
+        denominator: D, shape (K,), with a mean that is not 0.
+        cluster: integer labels, shape (K,); samples of one cluster may depend on each other.
+
+    Raises:
+        ValueError: on mismatched shapes, fewer than two clusters, or a denominator of mean 0.
+    """
+    top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
+    if top.ndim != 1 or top.shape != bottom.shape:
+        raise ValueError(f"expected two arrays of shape (K,), got {top.shape} and {bottom.shape}")
+    _, cluster = np.unique(np.arange(top.size) if cluster is None else cluster, return_inverse=True)
+    clusters = int(cluster.max(initial=-1)) + 1
+    if clusters < 2 or bottom.sum() == 0:
+        raise ValueError("a ratio of means needs two clusters and a denominator of mean not 0")
+    ratio = top.sum() / bottom.sum()
+    residual = np.bincount(cluster, top - ratio * bottom, clusters)
+    spread = math.sqrt(clusters / (clusters - 1) * float((residual**2).sum()))
+    return Estimate(float(ratio), spread / abs(float(bottom.sum())), 0.0, clusters)
+
+
 def proportion(successes: Any, trials: int) -> Estimate:
     """successes / trials with its binomial standard error; `proportion_interval` is exact."""
     if not 0 <= successes <= trials or trials < 1:

@@ -5,6 +5,7 @@ take JAX arrays and then follow their dtype.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -82,6 +83,7 @@ def isoperimetric_profile(v: Any) -> Any:
     return np.where(small > 0, inner * hazard, 0.0)[()]
 
 
+@partial(jax.jit, static_argnames=("shape", "dtype"))
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = None) -> Array:
     """Independent N(0, 1) draws; float64 ones by Φ⁻¹ of 52-bit uniforms.
 
@@ -120,6 +122,7 @@ def composite_legendre(lower: float, upper: float, panels: int, order: int = 20)
 
 def _checked_mass(v: Any) -> np.ndarray:
     mass = np.asarray(v, dtype=np.float64)
-    if mass.size == 0 or not np.all((mass >= 0) & (mass <= 1)):
-        raise ValueError(f"a mass lies in [0, 1], got {v!r}")
+    outside = mass[~((mass >= 0) & (mass <= 1))]  # NaN is outside
+    if mass.size == 0 or outside.size:
+        raise ValueError(f"a mass lies in [0, 1], got {outside[0] if outside.size else 'none'}")
     return mass

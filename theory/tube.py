@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory import nearest
 from theory.estimate import Estimate, from_samples, proportion
 from theory.gaussian import normal, tail
 from theory.partition import PowerDiagram, check_count, check_points
 
+WINDOW = 0.18  # share of the latents in the default window
 Denoiser = Callable[[Float[Array, "rows n"]], Float[Array, "rows n"]]
 
 
@@ -23,33 +24,56 @@ def check_scale(name: str, scale: object) -> None:
         raise ValueError(f"{name} must be a positive finite number, got {scale!r}")
 
 
-def interface_area(distances: object, *, width: float, count: int | None = None) -> Estimate:
+def window(distances: np.ndarray) -> float:
+    """The least width that holds a share WINDOW of the distances, a scale-free bandwidth."""
+    width = float(np.quantile(distances, WINDOW))
+    if not 0 < width < math.inf:
+        raise ValueError(f"no bandwidth from these distances (quantile {width}): give a width")
+    return width
+
+
+def interface_weights(distances: object, width: float) -> Float[np.ndarray, "2 rows"]:
+    """Per latent the two terms K(δ/h)/(2h) whose mean over latents estimates A_W.
+
+    K(u) = 4 − 6u and 9 − 36u + 30u² on [0, 1): mass 1, and the first (the first two) moments 0.
+
+    Raises:
+        ValueError: when width is not positive, or a distance is negative or NaN.
+    """
+    check_scale("width", width)
+    delta = np.asarray(distances, dtype=np.float64).ravel()
+    if np.isnan(delta).any() or (delta < 0).any():
+        raise ValueError("distances must be ≥ 0 and not NaN")
+    u = np.minimum(delta / width, 1.0)
+    kernels = np.stack([4 - 6 * u, 9 - 36 * u + 30 * u**2])
+    return np.where(u < 1, kernels, 0.0) / (2 * width)
+
+
+def interface_area(
+    distances: object, *, width: float | None = None, count: int | None = None
+) -> Estimate:
     """A_W = f_δ(0+)/2 from distances δ to the nearest facet, by a density corrected at zero.
 
-    The mean of K(δ/h)/(2h) over all latents with K(u) = 4 − 6u on [0, 1], whose first moment
-    vanishes: the slope of f_δ, which ridges make, cancels, and what is left is −h²f_δ''/24.
-    `bias` is the distance to the next order, K(u) = 9 − 36u + 30u², on the same latents.
+    The mean of the first of `interface_weights`: the slope of f_δ, which ridges make, cancels,
+    and what is left is −h²f_δ''/24. `bias` is the distance to the mean of the second, whose own
+    bias is O(h³), on the same latents.
 
     Args:
         distances: δ(Z), shape (N,); those beyond `width` may be left out if `count` is given.
-        width: h, the window, in units of δ.
+        width: h, the window, in units of δ; `window(distances)` if None.
         count: N when distances beyond `width` were left out.
 
     Raises:
         ValueError: when width is not positive, or a distance is negative or NaN, or N < 2.
     """
-    check_scale("width", width)
     near = np.asarray(distances, dtype=np.float64).ravel()
-    if np.isnan(near).any() or (near < 0).any():
-        raise ValueError("distances must be ≥ 0 and not NaN")
     count = near.size if count is None else count
     if count < max(2, near.size):
-        raise ValueError(f"count must be at least 2 and the number of distances, got {count}")
-    u = near[near < width] / width
-    first, second = 4 - 6 * u, 9 - 36 * u + 30 * u**2
-    value = float(first.sum()) / (2 * width * count)
-    spread = float((first**2).sum()) / (2 * width) ** 2 / count - value**2
-    bias = abs(float((second - first).sum())) / (2 * width * count)
+        raise ValueError(f"expected at least 2 distances, and no more than count, got {near.size}")
+    first, second = interface_weights(near, window(near) if width is None else width)
+    value = float(first.sum()) / count
+    spread = float((first**2).sum()) / count - value**2
+    bias = abs(float((second - first).sum())) / count
     return Estimate(value, math.sqrt(max(spread, 0.0) / (count - 1)), bias, count)
 
 
@@ -78,17 +102,31 @@ def flip_rate(
     Raises:
         ValueError: on s ≤ 0, draws < 1, or latents of the wrong shape, empty or not finite.
     """
+    counts = flip_counts(key, latents, diagram, scale, denoiser, draws=draws)
+    return proportion(int(counts.sum()), draws * counts.size)
+
+
+def flip_counts(
+    key: PRNGKeyArray,
+    latents: object,
+    diagram: PowerDiagram,
+    scale: float,
+    denoiser: Denoiser | None = None,
+    *,
+    draws: int = 1,
+) -> Int[np.ndarray, " rows"]:
+    """For every latent the number of `draws` whose token flips; arguments as in `flip_rate`."""
     check_scale("scale", scale)
     check_count("draws", draws, 1)
     clean = _latent_rows(diagram, latents)
     label = diagram.label(clean)
-    flips = 0
+    flips = np.zeros(clean.shape[0], np.int64)
     for draw in range(draws):
-        noise = normal(jax.random.fold_in(key, draw), clean.shape, clean.dtype)
+        noise = normal(jax.random.fold_in(key, draw), clean.shape, clean.dtype.name)
         noisy = clean + scale * noise
         seen = noisy if denoiser is None else denoiser(noisy)
-        flips += int(jnp.sum(diagram.label(seen) != label))
-    return proportion(flips, draws * clean.shape[0])
+        flips += np.asarray(diagram.label(seen) != label)
+    return flips
 
 
 def sandwich(latents: object, diagram: PowerDiagram, scale: float) -> tuple[Estimate, Estimate]:

@@ -10,28 +10,35 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, check_count
+from theory.perimeter.tube import pilot
 from theory.tube import check_scale
 
 CELLS = 1 << 17
 
 
-def coarea(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: int) -> Estimate:
+def coarea(
+    key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int, width: float | None = None
+) -> Estimate:
     """Gaussian perimeter P = lim_{β→∞} ½ Σ_i E‖∇u_i‖, extrapolated in the interface width.
 
-    β = 1/(width·d), d the root mean square distance of two sites, so that `width` is the
-    thickness of the soft interface in units of x. With S(w) the sum at width w, the value is
-    2S(w) − S(2w), which cancels the ridges' O(w); `bias` is its distance to the next order
+    β = 1/(width·d), d a low quantile of ‖a_i − a_j‖ over facets (`theory.perimeter.tube.pilot`),
+    so that `width` is the thickness of the softest interfaces in units of x; a fifth of the
+    pilot's window if None. With S(w) the sum at width w, the value is 2S(w) − S(2w), which
+    cancels the ridges' O(w); `bias` is its distance to the next order
     (8S(w) − 6S(2w) + S(4w))/3, both from the same points.
 
     Raises:
         ValueError: when width is not positive, or samples is not an integer ≥ 2.
     """
+    pilot_key, key = jax.random.split(key)
+    scales = pilot(pilot_key, diagram)
+    width = scales.width / 5 if width is None else width
     check_scale("width", width)
     check_count("samples", samples, 2)
     distinct = diagram.without_duplicates()
     size = max(16, CELLS // diagram.modes)
     parts = [
-        np.asarray(_variations(jax.random.fold_in(key, number), distinct, width, size))
+        np.asarray(_variations(jax.random.fold_in(key, number), distinct, width * scales.gap, size))
         for number in range(-(-samples // size))
     ]
     once, twice, fourfold = np.concatenate(parts, axis=1)[:, :samples]
@@ -41,14 +48,13 @@ def coarea(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: i
 
 @partial(jax.jit, static_argnames="count")
 def _variations(
-    key: PRNGKeyArray, diagram: PowerDiagram, width: float, count: int
+    key: PRNGKeyArray, diagram: PowerDiagram, softness: float, count: int
 ) -> Float[Array, "3 count"]:
     sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
-    typical = jnp.sqrt(2 * jnp.sum(sites**2) / (diagram.modes - 1))
-    x = normal(key, (count, diagram.dimension), sites.dtype)
+    x = normal(key, (count, diagram.dimension), sites.dtype.name)
     scores = jnp.matmul(x, sites.T, precision="highest") + diagram.offsets
-    widths = width * jnp.array([1.0, 2.0, 4.0], sites.dtype)
-    return jax.vmap(lambda w: total_variation(sites, scores, 1 / (w * typical)))(widths)
+    temperatures = softness * jnp.array([1.0, 2.0, 4.0], sites.dtype)
+    return jax.vmap(lambda t: total_variation(sites, scores, 1 / t))(temperatures)
 
 
 def total_variation(

@@ -125,12 +125,12 @@ def _batches(key: PRNGKeyArray, diagram: PowerDiagram, lines: int) -> Iterator[C
     check_count("lines", lines, 2)
     distinct = diagram.without_duplicates()
     size = min(max(2, CELLS // diagram.modes), 1 << (lines - 1).bit_length())
-    places = 16
+    places = min(16, diagram.modes)
     for number in range(-(-lines // size)):
         slopes, intercepts = _lines(jax.random.fold_in(key, number), distinct, size)
         batch, finished = envelope(slopes, intercepts, places)
         while not bool(finished):  # a line met more facets than there were places for
-            places *= 2
+            places = min(8 * places, diagram.modes)
             batch, finished = envelope(slopes, intercepts, places)
         yield batch
 
@@ -141,7 +141,7 @@ def _lines(
 ) -> tuple[Float[Array, "count modes"], Float[Array, "count modes"]]:
     """Slopes ⟨a_i, θ⟩ and intercepts ⟨a_i, y⟩ + b_i along random lines."""
     direction_key, base_key = jax.random.split(key)
-    shape, dtype = (count, diagram.dimension), diagram.sites.dtype
+    shape, dtype = (count, diagram.dimension), diagram.sites.dtype.name
     theta = normal(direction_key, shape, dtype)
     theta = theta / jnp.linalg.norm(theta, axis=1, keepdims=True)
     base = normal(base_key, shape, dtype)

@@ -33,17 +33,16 @@ def facet_projection(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int) 
     if diagram.modes > 4096:
         raise ValueError(f"facet projection holds all pairs: M ≤ 4096, got {diagram.modes}")
     distinct = _centred(diagram)
+    gram = _gram(distinct)
     density = np.asarray(_plane_density(distinct))
     first, second = np.nonzero(density)
-    mass = np.cumsum(density[first, second])
-    pairs = jnp.asarray(np.stack([first, second], axis=1))
-    size = max(2, CELLS // (PAIRS_A_POINT * diagram.modes))
-    parts = [
-        np.asarray(
-            _random_pairs(jax.random.fold_in(key, b), distinct, pairs, jnp.asarray(mass), size)
-        )
-        for b in range(-(-samples // size))
-    ]
+    pairs = jnp.asarray(np.stack([first, second], axis=1), jnp.int32)
+    mass = jnp.cumsum(jnp.asarray(density[first, second]))
+    size = max(16, min(CELLS // (PAIRS_A_POINT * diagram.modes), 1 << (samples - 1).bit_length()))
+    parts = []
+    for number in range(-(-samples // size)):
+        batch_key = jax.random.fold_in(key, number)
+        parts.append(np.asarray(_random_pairs(batch_key, distinct, gram, pairs, mass, size)))
     return from_samples(np.concatenate(parts)[:samples])
 
 
@@ -58,9 +57,10 @@ def projected_facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: 
         raise ValueError(f"facet projection of all pairs takes M ≤ 1024, got {diagram.modes}")
     distinct = _centred(diagram)
     batch = max(2, min(samples, CELLS // diagram.modes**2))
+    gram, density = _gram(distinct), _plane_density(distinct)
     total, square, count = 0.0, 0.0, 0
     for number in range(-(-samples // batch)):
-        areas = _all_pairs(jax.random.fold_in(key, number), distinct, batch)
+        areas = _all_pairs(jax.random.fold_in(key, number), distinct, gram, density, batch)
         total, square = total + areas[0], square + areas[1]
         count += batch
     mean = np.asarray(total) / count
@@ -89,12 +89,11 @@ def _plane_density(diagram: PowerDiagram) -> Float[Array, "modes modes"]:
 
 @partial(jax.jit, static_argnames="count")
 def _random_pairs(
-    key: PRNGKeyArray, diagram: PowerDiagram, pairs: Array, mass: Array, count: int
+    key: PRNGKeyArray, diagram: PowerDiagram, gram: Array, pairs: Array, mass: Array, count: int
 ) -> Float[Array, " count"]:
     point_key, pair_key = jax.random.split(key)
-    x = normal(point_key, (count, diagram.dimension), diagram.sites.dtype)
+    x = normal(point_key, (count, diagram.dimension), diagram.sites.dtype.name)
     inner = jnp.matmul(x, diagram.sites.T, precision="highest")
-    gram = _gram(diagram)
     draws = jax.random.uniform(pair_key, (count, PAIRS_A_POINT), mass.dtype, maxval=mass[-1])
     chosen = pairs[jnp.minimum(jnp.searchsorted(mass, draws, side="right"), len(pairs) - 1)]
     inside = jax.vmap(jax.vmap(_on_facet, (None, None, None, 0)), (None, None, 0, 0))
@@ -102,12 +101,13 @@ def _random_pairs(
 
 
 @partial(jax.jit, static_argnames="count")
-def _all_pairs(key: PRNGKeyArray, diagram: PowerDiagram, count: int) -> tuple[Array, Array]:
+def _all_pairs(
+    key: PRNGKeyArray, diagram: PowerDiagram, gram: Array, density: Array, count: int
+) -> tuple[Array, Array]:
     """Σ and Σ² over points of φ(c_ij)·P(on F_ij | all but τ)."""
     modes = diagram.modes
-    x = normal(key, (count, diagram.dimension), diagram.sites.dtype)
+    x = normal(key, (count, diagram.dimension), diagram.sites.dtype.name)
     inner = jnp.matmul(x, diagram.sites.T, precision="highest")
-    gram, density = _gram(diagram), _plane_density(diagram)
     over_points = jax.vmap(_on_facet, (None, None, 0, None))
     over_row = jax.vmap(over_points, (None, None, None, 0), out_axes=1)
 
@@ -120,6 +120,7 @@ def _all_pairs(key: PRNGKeyArray, diagram: PowerDiagram, count: int) -> tuple[Ar
     return lax.map(row, jnp.arange(modes))
 
 
+@jax.jit
 def _gram(diagram: PowerDiagram) -> Float[Array, "modes modes"]:
     return jnp.matmul(diagram.sites, diagram.sites.T, precision="highest")
 

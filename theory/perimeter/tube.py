@@ -1,6 +1,7 @@
 """The tube route: mass of the ε-neighbourhood of the facets, and its limit ε → 0."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 from theory.estimate import Estimate, proportion
 from theory.gaussian import normal
 from theory.nearest import CELLS
-from theory.partition import PowerDiagram, check_count
-from theory.tube import check_scale, interface_area
+from theory.partition import Facet, PowerDiagram, check_count
+from theory.tube import WINDOW, check_scale, interface_area, window
 
 
 def tube_ratio(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: int) -> Estimate:
@@ -26,22 +27,59 @@ def tube_ratio(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, sample
     return proportion(inside, samples).scaled(1 / (2 * width))
 
 
-def tube(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: int) -> Estimate:
+def tube(
+    key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int, width: float | None = None
+) -> Estimate:
     """Gaussian perimeter P = f_δ(0+)/2 by boundary-corrected densities of δ(x), x ~ γ, at zero.
 
-    `width` is the window in units of x. See `theory.tube.interface_area` for the estimator and
-    its stated bias.
+    `width` is the window in units of x, the pilot's if None. See `theory.tube.interface_area`
+    for the estimator and its stated bias.
+
+    Raises:
+        ValueError: when width is not positive, or samples is not an integer ≥ 2.
     """
+    pilot_key, key = jax.random.split(key)
+    width = pilot(pilot_key, diagram).width if width is None else width
     check_scale("width", width)
     near = [np.asarray(d)[np.asarray(d) < width] for d in _distances(key, diagram, samples)]
     return interface_area(np.concatenate(near), width=width, count=samples)
 
 
+class Pilot(NamedTuple):
+    """Scales of a partition seen from 4096 points.
+
+    `width` holds a share `theory.tube.WINDOW` of them; `gap` is a low quantile (5%) of
+    ‖a_y − a_neighbour‖ among those, so that nearly every facet's sites are at least as far apart.
+    """
+
+    width: float
+    gap: float
+
+
+def pilot(key: PRNGKeyArray, diagram: PowerDiagram) -> Pilot:
+    """The bandwidths to use when the caller names none, whatever the units of x and of the sites.
+
+    Raises:
+        ValueError: when the partition has no facet near any of the points.
+    """
+    (facets,) = _facets(key, diagram, 4096)
+    distance = np.asarray(facets.distance)
+    width, near = window(distance), distance <= np.quantile(distance, WINDOW)
+    sites = np.asarray(diagram.sites)
+    apart = sites[np.asarray(facets.label)[near]] - sites[np.asarray(facets.neighbour)[near]]
+    return Pilot(width, float(np.quantile(np.linalg.norm(apart, axis=1), 0.05)))
+
+
 def _distances(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[Array]:
-    """δ of `samples` standard Gaussian points, batch by batch."""
+    return (facets.distance for facets in _facets(key, diagram, samples))
+
+
+def _facets(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[Facet]:
+    """Nearest facets of `samples` standard Gaussian points, batch by batch."""
     check_count("samples", samples, 2)
-    size = max(1024, 8 * CELLS // diagram.modes)
+    size = max(4096, 8 * CELLS // diagram.modes)
     for number, start in enumerate(range(0, samples, size)):
         shape = (size, diagram.dimension)
-        x = normal(jax.random.fold_in(key, number), shape, diagram.sites.dtype)
-        yield diagram.nearest_facet(x).distance[: samples - start]
+        x = normal(jax.random.fold_in(key, number), shape, diagram.sites.dtype.name)
+        facets = diagram.nearest_facet(x)
+        yield Facet(*(column[: samples - start] for column in facets))
