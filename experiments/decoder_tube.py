@@ -141,10 +141,12 @@ def head_row(head: Head) -> dict[str, Any]:
         "distance_tenth": float(np.quantile(distance, 0.1)),
         "norm_median": float(np.median(norm)),
         "relative_median": float(np.median(distance / norm)),
-        "runner_up_share": float(np.mean(scores.argmax(axis=1) == np.asarray(head.facet.neighbour))),
+        "runner_up_share": float(
+            np.mean(scores.argmax(axis=1) == np.asarray(head.facet.neighbour))
+        ),
     }
     found = _area(head)
-    return row | {"area": found[0] if found else None}
+    return row | ({"area": found[0]} if found else {})
 
 
 def noise_row(key: Any, head: Head, scale: float, draws: int) -> dict[str, Any]:
@@ -189,11 +191,15 @@ def _against_law(head: Head, rate: np.ndarray, scale: float) -> dict[str, Any]:
     """√(2/π)·s·A_W, and flips over it: a ratio of means over the same latents, by groups."""
     found = _area(head)
     if found is None or len(np.unique(head.group)) < 2:
-        return {"law": None, "ratio_to_law": None}
+        return {"law": None}
     area, terms = found
     ratio = ratio_of_means(rate, bound.tube_rate(scale, 1.0) * terms, head.group)
     bias = ratio.value * area.bias / area.value
+    ratio = Estimate(ratio.value, ratio.sem, bias, ratio.count)
+    lower, upper = ratio.interval(FAILURE)
     return {
         "law": bound.tube_rate(scale, area.value),
-        "ratio_to_law": Estimate(ratio.value, ratio.sem, bias, ratio.count),
+        "ratio_to_law": ratio,
+        "ratio_to_law_lower": float(lower),
+        "ratio_to_law_upper": float(upper),
     }

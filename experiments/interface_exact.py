@@ -31,7 +31,7 @@ FACET_ESTIMATORS = ("crofton-facets", "projection-facets")
 SAMPLES = {
     "projection": 500_000,
     "tube": 5_000_000,
-    "coarea": 3_000_000,
+    "coarea": 4_000_000,
     "gauss-green": 100_000,
     "crofton-facets": 2_000_000,
     "projection-facets": 40_000,
@@ -127,9 +127,13 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
     exact = _exact(cell.family, diagram)
     total = float(exact) if np.ndim(exact) == 0 else float(np.sum(exact))
     estimate = _estimate(key, diagram, cell)
+    measured = _total(estimate)
+    lower, upper = measured.interval(FAILURE)
     return {
         "dimension": diagram.dimension,
-        "perimeter": _total(estimate),
+        "perimeter": measured,
+        "perimeter_lower": float(lower),
+        "perimeter_upper": float(upper),
         "exact": total,
         "interface_floor": bound.interface_floor(cell.modes),
         "elementary_floor": bound.elementary_floor(cell.modes),
@@ -185,7 +189,9 @@ def _samples(cell: Cell) -> int:
         if cell.family == "intervals":
             return 2  # every line is the whole space
         return max(2, int(cell.effort * LINES_AN_E_FOLD * math.log(cell.modes)))
-    return max(64, int(cell.effort * SAMPLES[cell.estimator]))
+    # Past 256 cells the cost of a point is held, not the width of the interval.
+    share = cell.effort * min(1.0, 256 / cell.modes)
+    return max(64, int(share * SAMPLES[cell.estimator]))
 
 
 def _estimate(key: Any, diagram: PowerDiagram, cell: Cell) -> Estimate:

@@ -3,8 +3,17 @@
 import math
 
 import numpy as np
+from scipy import optimize
 
-from theory.gaussian import expected_maximum, isoperimetric_profile, quantile, tail_quantile
+from theory.gaussian import (
+    composite_legendre,
+    expected_maximum,
+    isoperimetric_profile,
+    log_cdf,
+    pdf,
+    quantile,
+    tail_quantile,
+)
 
 
 def interface_floor(modes: int) -> float:
@@ -13,6 +22,40 @@ def interface_floor(modes: int) -> float:
     Milman, Neeman (Annals 2022) for M ≤ n + 1; for any n by lifting to R^{M−1}.
     """
     return expected_maximum(_modes(modes)) / math.sqrt(2)
+
+
+def unequal_floor(masses: np.ndarray) -> tuple[float, np.ndarray]:
+    """P_S(m), the least perimeter of cells of masses m, and its gradient −b/√2 (Theorem 6).
+
+    √2·P_S(m) = min_b [E max_i(x_i + b_i) − ⟨b, m⟩] over x ~ γ on R^M, a convex problem with
+    E max = ∫_0^∞ (1 − Π_i Φ(t − b_i)) dt − ∫_{−∞}^0 Π_i Φ(t − b_i) dt. The gradient is up to a
+    common constant.
+
+    Args:
+        masses: m, shape (M,), positive, summing to 1.
+
+    Raises:
+        ValueError: when the masses are not a positive law on M ≥ 2 cells.
+    """
+    law = np.asarray(masses, dtype=np.float64)
+    _modes(law.size)
+    if law.ndim != 1 or not (law > 0).all() or abs(law.sum() - 1) > 1e-9:
+        raise ValueError("masses must be positive, of shape (M,), and sum to 1")
+    nodes, weights = composite_legendre(0.0, 20.0, panels=80)
+
+    def dual(b: np.ndarray) -> tuple[float, np.ndarray]:
+        above, below = (log_cdf(t[:, None] - b) for t in (nodes, -nodes))
+        joint = [np.exp(side.sum(axis=1)) for side in (above, below)]
+        value = weights @ (1 - joint[0]) - weights @ joint[1]
+        reached = sum(
+            weights @ (pdf(t[:, None] - b) * np.exp(side.sum(axis=1, keepdims=True) - side))
+            for t, side in ((nodes, above), (-nodes, below))
+        )
+        return float(value - b @ law), reached - law
+
+    start = np.log(law) / 2
+    found = optimize.minimize(dual, start - start.mean(), jac=True, method="BFGS", tol=1e-11)
+    return float(found.fun) / math.sqrt(2), -(found.x - found.x.mean()) / math.sqrt(2)
 
 
 def elementary_floor(modes: int) -> float:

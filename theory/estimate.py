@@ -25,7 +25,8 @@ class Estimate(eqx.Module):
     Fields (all of one shape, count broadcasts):
         value: the estimate.
         sem: standard error of the mean over `count` independent units; 0 for exact numbers.
-        bias: a bound on |E value − truth|; 0 for unbiased estimators.
+        bias: a bound on |E value − truth|, or an estimate of one where the estimator says so;
+            0 for unbiased estimators.
         count: number of independent units behind `sem`.
     """
 

@@ -88,13 +88,14 @@ def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = None) -> Arra
     """Independent N(0, 1) draws; float64 ones by Φ⁻¹ of 52-bit uniforms.
 
     That is four times as fast on CPU as the library's inverse error function in float64, and
-    reaches 8σ where float32 draws stop near 5σ.
+    reaches 8.1σ on either side where float32 draws stop near 5σ.
     """
     dtype = jnp.zeros((), dtype).dtype
     if dtype != jnp.float64:
         return jax.random.normal(key, shape, dtype)
-    tiny = float(jnp.finfo(dtype).tiny)
-    return jax.scipy.special.ndtri(jax.random.uniform(key, shape, dtype, minval=tiny))
+    # The uniforms are multiples of 2⁻⁵²; a zero becomes half a step, as far out as 1 − 2⁻⁵³.
+    half_step = float(jnp.finfo(dtype).epsneg)
+    return jax.scipy.special.ndtri(jnp.maximum(jax.random.uniform(key, shape, dtype), half_step))
 
 
 def expected_maximum(count: int) -> float:

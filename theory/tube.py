@@ -169,7 +169,7 @@ def _mean(values: np.ndarray) -> Estimate:
 
 @jax.jit
 def _union_bound(
-    sites: Array, offsets: Array, groups: Array, x: Array, label: Array, scale: float
+    sites: Array, offsets: Array, groups: Array, x: Array, label: Array, scale: Array | float
 ) -> Float[Array, " rows"]:
     """min(1, Σ_j Q(δ_j/s)) by direct differences, one class at a time over all rows."""
     own, own_offset = sites[label], offsets[label]

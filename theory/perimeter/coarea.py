@@ -22,7 +22,7 @@ def coarea(
     """Gaussian perimeter P = lim_{β→∞} ½ Σ_i E‖∇u_i‖, extrapolated in the interface width.
 
     β = 1/(width·d), d a low quantile of ‖a_i − a_j‖ over facets (`theory.perimeter.tube.pilot`),
-    so that `width` is the thickness of the softest interfaces in units of x; a fifth of the
+    so that `width` is the thickness of the softest interfaces in units of x; a seventh of the
     pilot's window if None. With S(w) the sum at width w, the value is 2S(w) − S(2w), which
     cancels the ridges' O(w); `bias` is its distance to the next order
     (8S(w) − 6S(2w) + S(4w))/3, both from the same points.
@@ -32,7 +32,7 @@ def coarea(
     """
     pilot_key, key = jax.random.split(key)
     scales = pilot(pilot_key, diagram)
-    width = scales.width / 5 if width is None else width
+    width = scales.width / 7 if width is None else width
     check_scale("width", width)
     check_count("samples", samples, 2)
     distinct = diagram.without_duplicates()
@@ -48,7 +48,7 @@ def coarea(
 
 @partial(jax.jit, static_argnames="count")
 def _variations(
-    key: PRNGKeyArray, diagram: PowerDiagram, softness: float, count: int
+    key: PRNGKeyArray, diagram: PowerDiagram, softness: Array | float, count: int
 ) -> Float[Array, "3 count"]:
     sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
     x = normal(key, (count, diagram.dimension), sites.dtype.name)
@@ -58,7 +58,7 @@ def _variations(
 
 
 def total_variation(
-    sites: Float[Array, "modes n"], scores: Float[Array, "count modes"], sharpness: Array
+    sites: Float[Array, "modes n"], scores: Float[Array, "count modes"], sharpness: Array | float
 ) -> Float[Array, " count"]:
     """½ Σ_i ‖∇u_i‖ at each point, u = softmax(β·scores), ∇u_i = β u_i (a_i − Σ_k u_k a_k)."""
     u = jax.nn.softmax(sharpness * scores, axis=1)

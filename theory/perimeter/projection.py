@@ -65,7 +65,9 @@ def projected_facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: 
         count += batch
     mean = np.asarray(total) / count
     spread = np.maximum(np.asarray(square) / count - mean**2, 0)
-    return Estimate(mean, np.sqrt(spread / (count - 1)), 0.0, count)
+    # A facet that no point met is not known to be absent: it gets one unseen full hit as error.
+    unseen = np.where(mean == 0, np.asarray(density) / count, 0.0)
+    return Estimate(mean, np.sqrt(spread / (count - 1)) + unseen, 0.0, count)
 
 
 def _centred(diagram: PowerDiagram) -> PowerDiagram:
