@@ -44,14 +44,14 @@ def wide_dtype(narrow: Any) -> Any:
 
 
 def _in_chunks(kernel: Callable, modes: int, x: Array) -> tuple[Array, ...]:
-    """The kernel over rows of x in chunks of fixed size, the last one padded with zeros."""
+    """The kernel over rows of x in chunks of fixed size; the last repeats its last row."""
     rows = x.reshape(-1, x.shape[-1])
     size = max(16, CELLS // min(modes, BLOCK))
     size = min(size, max(16, 1 << (rows.shape[0] - 1).bit_length()))
     parts = []
     for start in range(0, rows.shape[0], size):
         part = rows[start : start + size]
-        padded = jnp.pad(part, ((0, size - part.shape[0]), (0, 0)))
+        padded = jnp.pad(part, ((0, size - part.shape[0]), (0, 0)), mode="edge")
         parts.append([out[: part.shape[0]] for out in kernel(padded)])
     return tuple(jnp.concatenate(p).reshape(x.shape[:-1]) for p in zip(*parts, strict=True))
 
@@ -63,13 +63,13 @@ def _label_rows(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"]:
 
     def lower(j: Array) -> Array:
         score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
-        return -(score + slack * (length[:, None] * norm[j] + jnp.abs(offsets[j])))
+        return -(score + slack * (length[:, None] * norm[j] + height[j]))
 
     def exact(j: Array) -> Array:
         score = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[j].astype(wide))
         return -(score + offsets[j].astype(wide))
 
-    norm, length = _lengths(sites), _lengths(x)
+    norm, length, height = _lengths(sites), _lengths(x), _heights(offsets)
     if wide == x.dtype:  # the screen is the decision
         return _smallest(lower, x.shape[0], sites.shape[0], 1)[1][:, 0]
     return _screened_argmin(lower, exact, x.shape[0], sites.shape[0], kept=4)[0]
@@ -85,15 +85,13 @@ def facet_rows(
     wide, slack = wide_dtype(x.dtype), _rounding(x, sites)
     info = jnp.finfo(sites.dtype)
     least = float(info.tiny) / float(info.eps) ** 2  # below it squares of lengths underflow
-    norm, length = _lengths(sites), _lengths(x)
+    norm, length, height = _lengths(sites), _lengths(x), _heights(offsets)
 
     def lower(j: Array) -> Array:
         score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
         inner = jnp.matmul(own, sites[j].T, precision="highest")
         reach = norm[y][:, None] + norm[j]
-        loose = slack * (
-            length[:, None] * reach + jnp.abs(offsets[y])[:, None] + jnp.abs(offsets[j])
-        )
+        loose = slack * (length[:, None] * reach + height[y][:, None] + height[j])
         gap = jnp.maximum(own_score[:, None] - score - loose, 0)
         square = jnp.maximum((norm[y] ** 2)[:, None] + norm[j] ** 2 - 2 * inner, 0)
         ratio = gap / jnp.sqrt(square + slack * reach**2)
@@ -123,6 +121,11 @@ def _lengths(rows: Array) -> Array:
     largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)
     unit = rows / jnp.where(largest > 0, largest, 1)
     return largest[:, 0] * jnp.linalg.norm(unit, axis=1)
+
+
+def _heights(offsets: Array) -> Array:
+    """|b_i|; an offset of −∞ (a class switched off) is exact, so it counts as 0."""
+    return jnp.where(jnp.isfinite(offsets), jnp.abs(offsets), 0)
 
 
 def _screened_argmin(
