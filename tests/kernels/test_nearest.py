@@ -17,7 +17,7 @@ def brute(diagram: PowerDiagram, x: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     sites, offsets, x = (np.asarray(a, np.float64) for a in (diagram.sites, diagram.offsets, x))
     label = np.argmax(x @ sites.T + offsets, axis=-1)
     apart = sites[label][..., None, :] - sites
-    gap = np.einsum("...n,...kn->...k", x, apart) + offsets[label][..., None] - offsets
+    gap = np.einsum("...n,...kn->...k", x, apart) + (offsets[label][..., None] - offsets)
     length = np.linalg.norm(apart, axis=-1)
     planes = np.where(length > 0, np.maximum(gap, 0) / np.where(length > 0, length, 1), np.inf)
     return label, planes, planes.min(axis=-1)
@@ -53,6 +53,11 @@ def far_from_the_origin() -> np.ndarray:
     return 1000 + RNG.normal(size=(60, 6))
 
 
+def shared_offsets() -> np.ndarray:
+    """Equal within a cluster, so that near-duplicate rows compete for the nearest facet."""
+    return 0.1 * np.repeat(RNG.normal(size=6), 10)
+
+
 LAYOUTS = [random_sites, clustered, near_duplicates, far_from_the_origin]
 
 
@@ -60,7 +65,7 @@ LAYOUTS = [random_sites, clustered, near_duplicates, far_from_the_origin]
 @pytest.mark.parametrize("of_points", [np.float32, np.float64])
 @pytest.mark.parametrize("of_sites", [np.float32, np.float64])
 def test_every_layout_and_dtype_equals_brute_force(layout, of_points, of_sites):
-    diagram = PowerDiagram(layout().astype(of_sites), 0.1 * RNG.normal(size=60))
+    diagram = PowerDiagram(layout().astype(of_sites), shared_offsets())
     x = RNG.normal(size=ROWS).astype(of_points)
     check(diagram, x)
     np.testing.assert_array_equal(diagram.label(x), brute(diagram, x)[0])
@@ -157,7 +162,7 @@ def test_the_exhaustive_minimum_over_any_number_of_classes(modes: int):
 @pytest.mark.parametrize("layout", [random_sites, clustered])
 def test_without_x64_the_answer_is_right_to_float32(layout):
     with jax.enable_x64(False):
-        diagram = PowerDiagram(layout(), 0.1 * RNG.normal(size=60))
+        diagram = PowerDiagram(layout(), shared_offsets())
         x = RNG.normal(size=ROWS).astype(np.float32)
         got = diagram.nearest_facet(x)
         assert got.distance.dtype == diagram.sites.dtype == np.float32
@@ -196,7 +201,7 @@ def test_many_blocks_and_chunks_and_the_fallback_equal_brute_force(monkeypatch):
     monkeypatch.setattr(nearest, "_exhaustive", counted)
     x = RNG.normal(size=(50, 6)).astype(np.float32)
     for layout in LAYOUTS:
-        check(PowerDiagram(layout().astype(np.float32), 0.1 * RNG.normal(size=60)), x)
+        check(PowerDiagram(layout().astype(np.float32), shared_offsets()), x)
     jax.effects_barrier()
     assert taken
     assert set(taken) == {160 // 7}
