@@ -1,4 +1,4 @@
-"""A real head under noise: flip rates, the tube law and the sandwich; and their ratio to the law."""
+"""A real head under noise: flip rates beside tube law and sandwich, and their ratio to the law."""
 
 from typing import Any
 
@@ -27,11 +27,11 @@ def _decoder(rows: Table) -> Figure:
     with style.column(rows=2, height=4.0, ratios=(1.6, 1.0)) as (figure, (top, bottom)):
         _flips(top, x, rows)
         _ratio(bottom, x, rows)
-        median = rows[0]["distance_median"]
-        bottom.set_xlabel(
-            f"noise s over the median distance to the nearest facet\n(median {median:.3g} latent units)"
-        )
         one = rows[0]
+        bottom.set_xlabel(
+            "noise s over the median distance to the nearest facet\n"
+            f"(that median is {one['distance_median']:.3g} in units of the latents)"
+        )
         top.set_title(
             f"{one['decoder']}: {one['classes']} classes in R$^{{{one['dimension']}}}$, "
             f"{one['latents']} latents"
