@@ -40,7 +40,10 @@ def unequal_floor(masses: np.ndarray) -> tuple[float, np.ndarray]:
     law = np.asarray(masses, dtype=np.float64)
     _modes(law.size)
     if law.ndim != 1 or not (law > 0).all() or abs(law.sum() - 1) > 1e-9:
-        raise ValueError("masses must be positive, of shape (M,), and sum to 1")
+        raise ValueError(
+            f"masses must be positive, of shape (M,), and sum to 1, got shape {law.shape}, "
+            f"least {law.min():.6g}, sum {law.sum():.12g}"
+        )
     nodes, weights = composite_legendre(0.0, 20.0, panels=80)
 
     def dual(b: np.ndarray) -> tuple[float, np.ndarray]:
@@ -104,7 +107,8 @@ def ridge_coefficient(angle: float) -> float:
 
 def peak_ratio(modes: int, depth: int) -> float:
     """P_S(M)/P_S(M^{1/B}) > √B, the fall of the peak stiffness in B levels (Theorem 7)."""
-    branches = round(_modes(modes) ** (1 / depth)) if depth >= 1 else 0
+    whole = isinstance(depth, int | np.integer) and not isinstance(depth, bool) and depth >= 1
+    branches = round(_modes(modes) ** (1 / depth)) if whole else 0
     if branches < 2 or branches**depth != modes:
         raise ValueError(f"modes must be m^depth with m ≥ 2, got modes={modes}, depth={depth}")
     return interface_floor(modes) / interface_floor(branches)

@@ -122,14 +122,14 @@ def fit_power_law(x: Any, y: Estimate) -> Estimate:
     Raises:
         ValueError: on mismatched shapes, fewer than two distinct x, or non-positive x, y, sem.
     """
-    log_x = np.log(np.asarray(x, dtype=np.float64))
+    x = np.asarray(x, dtype=np.float64)
     value, sem = np.asarray(y.value, dtype=np.float64), np.asarray(y.sem, dtype=np.float64)
-    if log_x.ndim != 1 or value.shape != log_x.shape or np.unique(log_x).size < 2:
-        raise ValueError(
-            f"expected K ≥ 2 distinct x and K values, got {log_x.shape}, {value.shape}"
-        )
-    if not (np.isfinite(log_x).all() and (value > 0).all() and (sem > 0).all()):
-        raise ValueError("a power law needs positive x, y and sem")
+    if x.ndim != 1 or value.shape != x.shape or np.unique(x).size < 2:
+        raise ValueError(f"expected K ≥ 2 distinct x and K values, got {x.shape}, {value.shape}")
+    for name, column in (("x", x), ("y", value), ("sem", sem)):
+        if not ((column > 0) & np.isfinite(column)).all():
+            raise ValueError(f"a power law needs positive finite {name}, got {column.min()}")
+    log_x = np.log(x)
     weight = (value / sem) ** 2
     centred = log_x - np.average(log_x, weights=weight)
     influence = weight * centred / np.sum(weight * centred**2)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +19,17 @@ WINDOW = 0.18  # share of the latents in the default window
 Denoiser = Callable[[Float[Array, "rows n"]], Float[Array, "rows n"]]
 
 
-def check_scale(name: str, scale: object) -> None:
+def check_scale(name: str, scale: Any) -> None:
     """ValueError unless `scale` is a positive finite number."""
-    if not isinstance(scale, int | float | np.number) or not 0 < float(scale) < math.inf:
-        raise ValueError(f"{name} must be a positive finite number, got {scale!r}")
+    number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+    if not number or not 0 < float(scale) < math.inf:
+        got = f"an array of shape {np.shape(scale)}" if np.ndim(scale) else repr(scale)
+        raise ValueError(f"{name} must be a positive finite number, got {got}")
 
 
 def window(distances: np.ndarray) -> float:
     """The least width that holds a share WINDOW of the distances, a scale-free bandwidth."""
-    width = float(np.quantile(distances, WINDOW))
+    width = float(np.quantile(distances, WINDOW, method="inverted_cdf"))
     if not 0 < width < math.inf:
         raise ValueError(f"no bandwidth from these distances (quantile {width}): give a width")
     return width

@@ -36,8 +36,10 @@ def facet_projection(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int) 
     gram = _gram(distinct)
     density = np.asarray(_plane_density(distinct))
     first, second = np.nonzero(density)
+    if first.size == 0:  # a single distinct site, or every hyperplane beyond the reach of φ
+        return Estimate(0.0, 0.0, 0.0, samples)
     pairs = jnp.asarray(np.stack([first, second], axis=1), jnp.int32)
-    mass = jnp.cumsum(jnp.asarray(density[first, second]))
+    mass = jnp.asarray(np.cumsum(density[first, second], dtype=np.float64))
     size = max(16, min(CELLS // (PAIRS_A_POINT * diagram.modes), 1 << (samples - 1).bit_length()))
     parts = []
     for number in range(-(-samples // size)):
