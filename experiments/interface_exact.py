@@ -185,12 +185,12 @@ def _exact(family: str, diagram: PowerDiagram) -> float | np.ndarray:
 
 
 def _samples(cell: Cell) -> int:
-    if cell.estimator == "crofton":
-        if cell.family == "intervals":
-            return 2  # every line is the whole space
-        return max(2, int(cell.effort * LINES_AN_E_FOLD * math.log(cell.modes)))
-    # Past 256 cells the cost of a point is held, not the width of the interval.
+    if cell.estimator == "crofton" and cell.family == "intervals":
+        return 2  # every line is the whole space
+    # Past 256 cells the cost is held, not the width of the interval.
     share = cell.effort * min(1.0, 256 / cell.modes)
+    if cell.estimator == "crofton":
+        return max(2, int(share * LINES_AN_E_FOLD * math.log(cell.modes)))
     return max(64, int(share * SAMPLES[cell.estimator]))
 
 

@@ -49,7 +49,6 @@ def _profile(table: Table) -> Figure:
         axes.set_xscale("log", base=2)
         axes.set_ylabel(r"perimeter $P\,/\,\sqrt{\log M}$")
         axes.legend(loc="upper left", title="points: Crofton, 1 − 10⁻⁹ intervals")
-        axes.get_legend().get_title().set_fontsize(6.5)
     return figure
 
 

@@ -1,0 +1,131 @@
+"""Verdicts: true tables hold, tables bent a little are refuted, vague ones are inconclusive."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import claims, store
+from experiments.claims import CLAIMS, Check
+from theory import bound
+from theory.estimate import Interval
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+
+
+def interface_rows(factor: float = 1.0, sem: float = 1e-3) -> list[store.Row]:
+    rows: list[store.Row] = []
+    for family, modes, exact in [
+        ("simplicial", 3, bound.interface_floor(3)),
+        ("simplicial", 64, bound.interface_floor(64)),
+        ("orthants", 16, 4 / np.sqrt(2 * np.pi)),
+        ("orthants", 256, 8 / np.sqrt(2 * np.pi)),
+        ("intervals", 256, 256 / np.sqrt(4 * np.pi)),
+        ("intervals", 4096, 4096 / np.sqrt(4 * np.pi)),
+    ]:
+        for estimator in ("crofton", "tube"):
+            row: store.Row = {
+                "family": family,
+                "modes": modes,
+                "estimator": estimator,
+                "perimeter_value": float(factor * exact),
+                "perimeter_sem": float(sem * exact),
+                "perimeter_bias": 0.0,
+                "perimeter_count": 100_000,
+                "exact": float(exact),
+                "interface_floor": bound.interface_floor(modes),
+                "facets": None,
+                "facets_outside": None,
+            }
+            rows.append(row)
+    rows.append({**rows[0], "family": "unequal", "facets": 3, "facets_outside": 0})
+    return rows
+
+
+def decoder_rows(flips: float = 0.012, ratio: float = 1.0, sem: float = 0.005) -> list[store.Row]:
+    return [
+        {
+            "decoder": "head",
+            "ratio": 0.05,
+            "flips_value": flips,
+            "flips_sem": 1e-4,
+            "flips_bias": 0.0,
+            "flips_count": 1_000_000,
+            "sandwich_lower": 0.011,
+            "sandwich_upper": 0.013,
+            "ratio_to_law_value": ratio,
+            "ratio_to_law_sem": sem,
+            "ratio_to_law_bias": 0.0,
+            "ratio_to_law_count": 1000,
+        }
+    ]
+
+
+INTERFACE = [claim.id for claim in CLAIMS if claim.experiment == "interface_exact"]
+DECODER = [claim.id for claim in CLAIMS if claim.experiment == "decoder_tube"]
+
+
+@pytest.mark.parametrize("name", INTERFACE)
+def test_a_true_table_holds(name: str):
+    assert BY_ID[name].judge(interface_rows()).verdict == "holds"
+
+
+@pytest.mark.parametrize("name", DECODER)
+def test_a_true_decoder_table_holds(name: str):
+    assert BY_ID[name].judge(decoder_rows()).verdict == "holds"
+
+
+@pytest.mark.parametrize("name", ["simplicial-optimum", "routes-agree"])
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_a_perimeter_off_by_a_twentieth_is_refuted(name: str, factor: float):
+    verdict = BY_ID[name].judge(interface_rows(factor))
+    assert verdict.verdict == "refuted"
+    assert verdict.effect == pytest.approx(factor)
+
+
+def test_a_perimeter_below_the_floor_is_refuted_and_one_above_is_not():
+    assert BY_ID["interface-floor"].judge(interface_rows(0.95)).verdict == "refuted"
+    assert BY_ID["interface-floor"].judge(interface_rows(1.05)).verdict == "holds"
+
+
+@pytest.mark.parametrize("name", ["orthants-log", "intervals-linear"])
+def test_an_exponent_off_by_a_tenth_is_refuted(name: str):
+    rows = interface_rows()
+    for row in rows:
+        scale = np.log(row["modes"]) if name == "orthants-log" else row["modes"]
+        row["perimeter_value"] *= scale**0.1
+    assert BY_ID[name].judge(rows).verdict == "refuted"
+
+
+def test_a_facet_outside_its_interval_is_refuted():
+    rows = interface_rows()
+    rows[-1]["facets_outside"] = 1
+    assert BY_ID["facet-areas"].judge(rows).verdict == "refuted"
+
+
+@pytest.mark.parametrize("flips", [0.010, 0.014])
+def test_flips_outside_the_sandwich_are_refuted(flips: float):
+    assert BY_ID["decoder-sandwich"].judge(decoder_rows(flips)).verdict == "refuted"
+
+
+@pytest.mark.parametrize("ratio", [np.sqrt(2 / np.pi), 1.05])
+def test_a_law_with_a_wrong_constant_is_refuted(ratio: float):
+    assert BY_ID["decoder-tube-law"].judge(decoder_rows(ratio=ratio)).verdict == "refuted"
+
+
+def test_vague_tables_are_inconclusive():
+    vague = interface_rows(sem=0.05)
+    assert BY_ID["simplicial-optimum"].judge(vague).verdict == "inconclusive"
+    assert BY_ID["orthants-log"].judge(vague).verdict == "inconclusive"
+    assert BY_ID["decoder-tube-law"].judge(decoder_rows(sem=0.5)).verdict == "inconclusive"
+
+
+def test_no_table_is_missing_and_no_number_is_no_agreement(tmp_path: Path):
+    assert {v.verdict for v in claims.evaluate(tmp_path)} == {"missing"}
+    nothing = Check(float("nan"), Interval(float("nan"), float("nan")), Interval(1.0, 1.0))
+    assert nothing.verdict == "inconclusive"
+
+
+def test_an_unknown_claim_names_the_nearest():
+    with pytest.raises(ValueError, match="interface-floor"):
+        claims.evaluate(Path(), "interface-flor")

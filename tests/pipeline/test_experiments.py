@@ -1,0 +1,168 @@
+"""The real experiments: quick preset end to end, and every swept field changes its row."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import decoder_tube, interface_exact, registry, runtime, store
+from theory.estimate import Estimate
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FAILURE = 1e-9
+
+
+def noncommit(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "experiments.cli", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder or REPOSITORY, env=environment
+    )
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick preset of everything, run once from another folder."""
+    out = tmp_path_factory.mktemp("quick")
+    done = noncommit("run", "all", "--preset", "quick", "--out", out, folder=out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def needs_weights(quick: Path, name: str) -> None:
+    manifest = json.loads((quick / f"{name}.manifest.json").read_text())
+    if manifest.get("skipped"):
+        pytest.skip(manifest["skipped"][0]["reason"])
+
+
+@pytest.mark.parametrize("name", registry.EXPERIMENTS)
+def test_quick_preset_fills_its_table(quick: Path, name: str):
+    needs_weights(quick, name)
+    module = registry.load(name)
+    rows = store.read_table(quick / f"{name}.csv")
+    assert len(rows) == len(module.cells(module.PRESETS["quick"]))
+    for row in rows:
+        assert all(row[field.name] is not None for field in fields(module.Cell))
+        assert not any(isinstance(v, float) and not np.isfinite(v) for v in row.values())
+
+
+@pytest.mark.parametrize("name", registry.EXPERIMENTS)
+def test_fresh_rows_agree_with_the_committed_ones(quick: Path, name: str):
+    needs_weights(quick, name)
+    module = registry.load(name)
+    keys = [field.name for field in fields(module.Cell)]
+    reference = REPOSITORY / "results" / "reference" / "quick" / f"{name}.csv"
+    committed = {tuple(r[k] for k in keys): r for r in store.read_table(reference)}
+    fresh = {tuple(r[k] for k in keys): r for r in store.read_table(quick / f"{name}.csv")}
+    assert committed.keys() == fresh.keys()
+    for cell, row in fresh.items():
+        for column in row:
+            if column.endswith("_value") and row[column] is not None:
+                check_overlap(row, committed[cell], column.removesuffix("_value"), cell)
+
+
+def check_overlap(fresh: dict, committed: dict, name: str, cell: tuple) -> None:
+    """The intervals of the two rows have a point in common."""
+    parts = ("value", "sem", "bias", "count")
+    found = [
+        Estimate(*(row[f"{name}_{part}"] for part in parts)).interval(FAILURE)
+        for row in (fresh, committed)
+    ]
+    assert found[0].lower <= found[1].upper, (cell, name, found)
+    assert found[1].lower <= found[0].upper, (cell, name, found)
+
+
+def test_quick_verdicts_are_the_recorded_ones(quick: Path):
+    needs_weights(quick, "decoder_tube")
+    done = noncommit("verify", "--json", "--preset", "quick", "--out", quick)
+    assert done.returncode == 0, done.stderr
+    verdicts = json.loads(done.stdout)
+    assert {v["verdict"] for v in verdicts} <= {"holds", "inconclusive"}
+
+
+def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
+    needs_weights(quick, "decoder_tube")
+    assert noncommit("figures", "--out", quick).returncode == 0
+    names = {path.name for path in (quick / "figures").glob("*.svg")}
+    assert names == {
+        "interface_exact-profile.svg",
+        "interface_exact-agreement.svg",
+        "decoder_tube-g2p-en.svg",
+    }
+    assert noncommit("report", "--out", quick).returncode == 0
+    page = (quick / "report.html").read_text()
+    assert "simplicial-optimum" in page
+    assert page.count("<figure>") == 3
+
+
+# Every swept field changes its row
+
+INTERFACE = interface_exact.Cell("simplicial", 4, "crofton", 0.0005)
+DECODER = decoder_tube.Cell("g2p-en", 20, 0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"family": "orthants"}, {"modes": 5}, {"estimator": "projection"}, {"effort": 0.001}],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_of_interface_exact_changes_its_row(change: dict):
+    assert set(asdict(INTERFACE)) == {"family", "modes", "estimator", "effort"}
+    assert measured(interface_exact, INTERFACE) != measured(
+        interface_exact, replace(INTERFACE, **change)
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"words": 25}, {"ratio": 0.6}, {"draws": 3}], ids=lambda change: next(iter(change))
+)
+def test_every_field_of_decoder_tube_changes_its_row(change: dict):
+    try:
+        before = measured(decoder_tube, DECODER)
+    except store.Unavailable as reason:
+        pytest.skip(str(reason))
+    assert before != measured(decoder_tube, replace(DECODER, **change))
+
+
+def measured(module, cell) -> dict:
+    """The row under one fixed key, so that only the cell can make the difference."""
+    return store.flatten(module.measure(cell, runtime.cell_key({"fixed": True}, 0)))
+
+
+def test_every_grid_field_reaches_the_cells():
+    module = interface_exact
+    base = module.Grid(False, (4,), (4,), (4,), (4,), ("crofton",), 0.5)
+    changes = {
+        "half_space": True,
+        "intervals": (8,),
+        "orthants": (8,),
+        "simplicial": (8,),
+        "unequal": (8,),
+        "estimators": ("tube",),
+        "effort": 0.25,
+    }
+    assert set(changes) == set(asdict(base))
+    for name, value in changes.items():
+        assert module.cells(replace(base, **{name: value})) != module.cells(base), name
+
+
+def test_a_row_does_not_depend_on_the_order_of_the_run(tmp_path: Path):
+    arguments = ["--intervals", "4", "--orthants", "4", "--unequal", "5", "--half-space", "false"]
+    arguments += ["--estimators", "crofton", "--effort", "0.001", "--workers", "1"]
+    tables = []
+    for number, simplicial in enumerate((["4", "3"], ["3", "4"])):
+        out = tmp_path / str(number)
+        done = noncommit(
+            "run", "interface_exact", *arguments, "--simplicial", *simplicial, "--out", out
+        )
+        assert done.returncode == 0, done.stderr
+        with (out / "interface_exact.csv").open() as lines:
+            tables.append(sorted(map(tuple, csv.reader(lines))))
+    assert tables[0] == tables[1]
