@@ -60,9 +60,20 @@ def _variations(
 def total_variation(
     sites: Float[Array, "modes n"], scores: Float[Array, "count modes"], sharpness: Array | float
 ) -> Float[Array, " count"]:
-    """½ Σ_i ‖∇u_i‖ at each point, u = softmax(β·scores), ∇u_i = β u_i (a_i − Σ_k u_k a_k)."""
+    """½ Σ_i ‖∇u_i‖ at each point, u = softmax(β·scores), ∇u_i = β u_i (a_i − Σ_k u_k a_k).
+
+    For the largest score, whose u is almost 1 almost everywhere, the difference is summed as
+    Σ_k u_k (a_k − a_i): expanding its square would leave √rounding at every point.
+    """
     u = jax.nn.softmax(sharpness * scores, axis=1)
-    mean = jnp.matmul(u, sites, precision="highest")
+    label = jnp.argmax(scores, axis=1)
+    own = jnp.arange(scores.shape[1]) == label[:, None]
+    rest = jnp.where(own, 0, u)
+    drift = jnp.matmul(rest, sites, precision="highest")
+    drift = drift - jnp.sum(rest, axis=1, keepdims=True) * sites[label]
+    mean = sites[label] + drift
     cross = jnp.matmul(mean, sites.T, precision="highest")
     square = jnp.sum(sites**2, axis=1) - 2 * cross + jnp.sum(mean**2, axis=1, keepdims=True)
-    return sharpness / 2 * jnp.sum(u * jnp.sqrt(jnp.maximum(square, 0)), axis=1)
+    others = jnp.sum(rest * jnp.sqrt(jnp.maximum(square, 0)), axis=1)
+    share = jnp.sum(jnp.where(own, u, 0), axis=1)
+    return sharpness / 2 * (others + share * jnp.linalg.norm(drift, axis=1))
