@@ -1,0 +1,90 @@
+"""A second call with other values of the same shapes traces and compiles nothing."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import pytest
+
+from theory import perimeter, tube
+from theory.gaussian import normal
+from theory.partition import PowerDiagram
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """What JAX traced or compiled meanwhile, from its own log."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("jax")
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        with jax.log_compiles():
+            yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
+
+@pytest.fixture(autouse=True)
+def _without_the_key_checker():
+    """The checker itself traces at every call."""
+    with jax.debug_key_reuse(False):
+        yield
+
+
+def case(seed: int) -> tuple[jax.Array, PowerDiagram, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    diagram = PowerDiagram(rng.normal(size=(7, 3)), 0.1 * rng.normal(size=7))
+    return jax.random.key(seed), diagram, rng.normal(size=(40, 3))
+
+
+CALLS: dict[str, Callable] = {
+    "label": lambda key, d, x: d.label(x),
+    "nearest_facet": lambda key, d, x: d.nearest_facet(x),
+    "normal": lambda key, d, x: normal(key, (5, 2)),
+    "crofton": lambda key, d, x: perimeter.crofton(key, d, lines=100),
+    "facet_areas": lambda key, d, x: perimeter.facet_areas(key, d, lines=100),
+    "facet_projection": lambda key, d, x: perimeter.facet_projection(key, d, samples=100),
+    "projected_facet_areas": lambda key, d, x: perimeter.projected_facet_areas(key, d, samples=100),
+    "tube": lambda key, d, x: perimeter.tube(key, d, samples=3000),
+    "tube_ratio": lambda key, d, x: perimeter.tube_ratio(key, d, width=0.1, samples=3000),
+    "coarea": lambda key, d, x: perimeter.coarea(key, d, samples=1000),
+    "gauss_green": lambda key, d, x: perimeter.gauss_green(key, d, samples=1000),
+    "flip_rate": lambda key, d, x: tube.flip_rate(key, x, d, 0.1, draws=2),
+    "sandwich": lambda key, d, x: tube.sandwich(x, d, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_other_values_compile_nothing(name: str):
+    CALLS[name](*case(0))
+    with compilations() as said:
+        CALLS[name](*case(1))
+    assert said == []
+
+
+def test_another_number_of_points_below_the_same_power_of_two_compiles_only_its_slices():
+    _, diagram, x = case(0)
+    diagram.nearest_facet(x)
+    with compilations() as said:
+        diagram.nearest_facet(x[:39])
+    assert not [line for line in said if "facet_rows" in line or "_label_rows" in line]
+
+
+def test_another_scale_compiles_nothing():
+    _, diagram, x = case(0)
+    tube.sandwich(x, diagram, 0.1)
+    with compilations() as said:
+        tube.sandwich(x, diagram, 0.7)
+    assert said == []
+
+
+def test_the_counter_counts():
+    with compilations() as said:
+        jax.jit(lambda x: x * 3.25)(np.ones(11))
+    assert any("Compiling" in line for line in said)
