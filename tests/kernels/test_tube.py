@@ -186,10 +186,10 @@ def test_one_latent_is_a_statement_about_itself():
 
 
 def test_without_any_facet_nothing_flips():
-    readout = PowerDiagram(np.ones((3, 2)), [0.0, 1.0, 2.0])
-    lower, upper = sandwich(np.zeros((4, 2)), readout, 1.0)
+    readout = PowerDiagram(np.ones((8, 3)), np.arange(8.0))
+    lower, upper = sandwich(np.zeros(SHAPE), readout, 1.0)
     assert (lower.value, upper.value) == (0, 0)
-    assert flip_rate(jax.random.key(8), np.zeros((4, 2)), readout, 1.0).value == 0
+    assert flip_rate(jax.random.key(8), np.zeros(SHAPE), readout, 1.0).value == 0
 
 
 @pytest.mark.parametrize("x64", [False, True])
