@@ -43,7 +43,7 @@ class Grid:
     ratios: tuple[float, ...] = field(
         default=RATIOS, metadata={"help": "noise s over the median distance to the nearest facet"}
     )
-    draws: int = field(default=64, metadata={"help": "noise draws a latent"})
+    draws: int = field(default=32, metadata={"help": "noise draws a latent"})
 
     def __post_init__(self) -> None:
         """ValueError on an unknown decoder, no words, no draws, or a noise that is not positive."""

@@ -30,13 +30,13 @@ FACET_ESTIMATORS = ("crofton-facets", "projection-facets")
 # ±0.5% by Crofton (more lines for more cells) and ±2% by the other routes.
 SAMPLES = {
     "projection": 500_000,
-    "tube": 5_000_000,
-    "coarea": 4_000_000,
+    "tube": 4_500_000,
+    "coarea": 3_400_000,
     "gauss-green": 100_000,
     "crofton-facets": 2_000_000,
     "projection-facets": 40_000,
 }
-LINES_AN_E_FOLD = 850_000
+LINES_AN_E_FOLD = 750_000
 RANGE = {
     "intervals": (2, 4096),
     "orthants": (2, 4096),
@@ -84,8 +84,8 @@ class Grid:
 
 
 PRESETS = {
-    "quick": Grid(True, (4, 256, 4096), (4, 16), (2, 4, 16), (5,), effort=0.02),
-    "default": Grid(True, (4, 256, 4096), (4, 16, 256), (2, 3, 16, 64, 256), (3, 8)),
+    "quick": Grid(True, (256, 4096), (4, 16), (3, 16), (5,), effort=0.02),
+    "default": Grid(True, (4, 256, 4096), (4, 16, 64), (3, 16, 64, 256), (3, 8)),
     "paper": Grid(effort=4.0),
 }
 

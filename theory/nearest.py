@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 BLOCK = 4096  # classes a block
+FEW = 64  # doubtful rows of a chunk that are decided by themselves
 CELLS = 1 << 17  # (row, class) pairs held at once: about a megabyte an array, a cache's worth
 
 Rows = Float[Array, "rows n"]
@@ -58,21 +59,49 @@ def _in_chunks(kernel: Callable, modes: int, x: Array) -> tuple[Array, ...]:
 
 @jax.jit
 def _label_rows(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"]:
-    wide = wide_dtype(x.dtype)
-    slack = _rounding(x, sites) if wide != x.dtype else 0.0
+    """Labels; a narrow screen decides most rows, and only the doubtful ones are looked at again."""
+    rows, modes = x.shape[0], sites.shape[0]
+    lower, loose = _score_bounds(sites, offsets, x)
+    if wide_dtype(x.dtype) == x.dtype:  # the screen is the decision
+        return _smallest(lower, rows, modes, 1)[1][:, 0]
+    bounds, best = _smallest(lower, rows, modes, 2)
+    best = best[:, 0]
+    doubtful = ~(bounds[:, 1] > bounds[:, 0] + 2 * loose(best))
+    few = jnp.nonzero(doubtful, size=min(FEW, rows), fill_value=0)[0]
+    again = jnp.where(doubtful[few], _decided_labels(sites, offsets, x[few]), best[few])
+    return lax.cond(
+        jnp.sum(doubtful) <= FEW,
+        lambda: best.at[few].set(again),
+        lambda: _decided_labels(sites, offsets, x),
+    )
 
-    def lower(j: Array) -> Array:
-        score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
-        return -(score + slack * (length[:, None] * norm[j] + height[j]))
+
+def _decided_labels(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"]:
+    wide = wide_dtype(x.dtype)
 
     def exact(j: Array) -> Array:
         score = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[j].astype(wide))
         return -(score + offsets[j].astype(wide))
 
-    norm, length, height = _lengths(sites), _lengths(x), _heights(offsets)
-    if wide == x.dtype:  # the screen is the decision
-        return _smallest(lower, x.shape[0], sites.shape[0], 1)[1][:, 0]
+    lower, _ = _score_bounds(sites, offsets, x)
     return _screened_argmin(lower, exact, x.shape[0], sites.shape[0], kept=4)[0]
+
+
+def _score_bounds(
+    sites: Array, offsets: Array, x: Rows
+) -> tuple[Bound, Callable[[Int[Array, " rows"]], Float[Array, " rows"]]]:
+    """Lower bounds of minus the scores, and how loose they are at one class for each row."""
+    slack = _rounding(x, sites) if wide_dtype(x.dtype) != x.dtype else 0.0
+    norm, length, height = _lengths(sites), _lengths(x), _heights(offsets)
+
+    def lower(j: Array) -> Array:
+        score = jnp.matmul(x, sites[j].T, precision="highest") + offsets[j]
+        return -(score + slack * (length[:, None] * norm[j] + height[j]))
+
+    def loose(j: Array) -> Array:
+        return slack * (length * norm[j] + height[j])
+
+    return lower, loose
 
 
 @jax.jit
@@ -151,8 +180,8 @@ def _smallest(lower: Bound, rows: int, modes: int, count: int) -> tuple[Array, A
 
     def step(kept: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
         j = start + jnp.arange(block, dtype=jnp.int32)
-        values = jnp.where(j < modes, lower(jnp.minimum(j, modes - 1)), jnp.inf)
-        values = jnp.concatenate([kept[0], values], axis=1)
+        real, j = j < modes, jnp.minimum(j, modes - 1)
+        values = jnp.concatenate([kept[0], jnp.where(real, lower(j), jnp.inf)], axis=1)
         classes = jnp.concatenate([kept[1], jnp.broadcast_to(j, (rows, block))], axis=1)
         return _partial_sort(values, classes, count), None
 

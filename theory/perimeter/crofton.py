@@ -24,6 +24,9 @@ from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram, check_count
 
 REACH = 10.0  # crossings at |t| > 10 weigh φ(10) = 8e-23 each: stated as bias
+# A Poisson count of 0 excludes rates above −log η, 3.5 sems of the two-sided 1 − η interval at
+# η = 1e-9 and fewer at any larger η.
+UNSEEN = 3.5
 CELLS = 1 << 17  # (line, class) pairs held at once
 
 
@@ -49,7 +52,8 @@ def crofton(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Estimate
 def facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Estimate:
     """P(F_ij) for every pair, shape (M, M), strict upper triangle summing to P.
 
-    A facet that no line met gets the standard error of one unseen crossing, not 0.
+    The standard error includes UNSEEN crossings that no line happened to make, so that a facet
+    that no line met is not taken to be absent.
 
     Raises:
         ValueError: when lines is not an integer ≥ 2, or M > 4096 (use `sparse_facet_areas`).
@@ -59,7 +63,7 @@ def facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Esti
         raise ValueError(f"a dense table of {modes}² facets: use sparse_facet_areas")
     pairs, sparse = sparse_facet_areas(key, diagram, lines=lines)
     value, sem = np.zeros((modes, modes)), np.zeros((modes, modes))
-    sem[np.triu_indices(modes, 1)] = _one_unseen(diagram, lines)
+    sem[np.triu_indices(modes, 1)] = _unseen_crossings(diagram, lines)
     value[pairs[:, 0], pairs[:, 1]] = sparse.value
     sem[pairs[:, 0], pairs[:, 1]] = sparse.sem
     return Estimate(value, sem, 0.0, lines)
@@ -100,11 +104,11 @@ def _facet_estimate(sums: np.ndarray, diagram: PowerDiagram, lines: int) -> Esti
     mean, square = sums / lines
     scale = mean_cosine(diagram.dimension)
     seen = np.sqrt(np.maximum(square - mean**2, 0) / (lines - 1)) / scale
-    return Estimate(mean / scale, np.hypot(seen, _one_unseen(diagram, lines)), 0.0, lines)
+    return Estimate(mean / scale, np.hypot(seen, _unseen_crossings(diagram, lines)), 0.0, lines)
 
 
-def _one_unseen(diagram: PowerDiagram, lines: int) -> float:
-    return float(pdf(0.0)) / lines / mean_cosine(diagram.dimension)
+def _unseen_crossings(diagram: PowerDiagram, lines: int) -> float:
+    return UNSEEN * float(pdf(0.0)) / lines / mean_cosine(diagram.dimension)
 
 
 def _unseen(diagram: PowerDiagram) -> float:
