@@ -111,14 +111,14 @@ def _summary(geometry: store.Row, rows: Sequence[store.Row]) -> str:
         f"a tenth of them below {g['distance_tenth']:.4g}; median over norm "
         f"{g['relative_median']:.4g}",
         f"the nearest facet is the runner-up's for {g['runner_up_share']:.1%} of the latents",
-        f"{'noise s':>10} {'flips':>10} {'sandwich':>23} {'tube law':>10} {'flips/law':>10}",
+        f"{'noise s':>10} {'flips (1 − 10⁻⁹ interval)':>28} {'sandwich':>20} {'tube law':>10} "
+        f"{'flips/law':>10}",
     ]
     for row in rows:
+        flips = f"{row['flips_value']:.5f} [{row['flips_lower']:.5f}, {row['flips_upper']:.5f}]"
         sides = f"[{row['sandwich_lower']:.5f}, {row['sandwich_upper']:.5f}]"
         law, ratio = (_number(row.get(name)) for name in ("law", "ratio_to_law_value"))
-        lines.append(
-            f"{row['scale']:10.4g} {row['flips_value']:10.5f} {sides:>23} {law:>10} {ratio:>10}"
-        )
+        lines.append(f"{row['scale']:10.4g} {flips:>28} {sides:>20} {law:>10} {ratio:>10}")
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ def _decoder(rows: Table) -> Figure:
         _ratio(bottom, x, rows)
         one = rows[0]
         bottom.set_xlabel(
-            "noise s over the median distance to the nearest facet\n"
+            "noise s over the median distance to a facet\n"
             f"(that median is {one['distance_median']:.3g} in units of the latents)"
         )
         top.set_title(

@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transpose", action="store_true", help=text)
     text = "where the files go (default: results/bridge/DECODER; needed with --weight)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    text = "words to decode with a known decoder (default: the decoder's own)"
+    text = "words to decode with a known decoder (default: 500)"
     parser.add_argument("--words", type=positive, metavar="N", help=text)
-    text = "standard deviations of the noise added to latents (default: fitted to the latents)"
+    text = "noise s, in units of the latents (default: 0.02 to 5 times the median distance)"
     parser.add_argument("--scales", type=real, nargs="+", metavar="X", help=text)
-    text = "noise draws for each latent and scale (default: the experiment's own)"
+    text = "noise draws for each latent and scale (default: 16)"
     parser.add_argument("--draws", type=positive, metavar="N", help=text)
     text = "root of all randomness (default: 0)"
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=text)
