@@ -109,7 +109,7 @@ def _summary(geometry: store.Row, rows: Sequence[store.Row]) -> str:
         f"{g['classes']} classes in dimension {g['dimension']}, {g['latents']} latents",
         f"distance to the nearest facet: median {g['distance_median']:.4g}, "
         f"a tenth of them below {g['distance_tenth']:.4g}; median over norm "
-        f"{g['relative_median']:.4g}",
+        f"{_number(g['relative_median'])}",
         f"the nearest facet is the runner-up's for {g['runner_up_share']:.1%} of the latents",
         f"{'noise s':>10} {'flips (1 − 10⁻⁹ interval)':>28} {'sandwich':>20} {'tube law':>10} "
         f"{'flips/law':>10}",

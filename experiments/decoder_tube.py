@@ -140,7 +140,9 @@ def head_row(head: Head) -> dict[str, Any]:
         "distance_median": float(np.median(distance)),
         "distance_tenth": float(np.quantile(distance, 0.1)),
         "norm_median": float(np.median(norm)),
-        "relative_median": float(np.median(distance / norm)),
+        "relative_median": float(np.median(distance[norm > 0] / norm[norm > 0]))
+        if norm.any()
+        else None,
         "runner_up_share": float(
             np.mean(scores.argmax(axis=1) == np.asarray(head.facet.neighbour))
         ),

@@ -93,6 +93,13 @@ def test_a_single_latent_is_enough_for_distances(capsys, tmp_path):
     assert json.loads((tmp_path / "bridge.json").read_text())["head"]["latents"] == 1
 
 
+def test_latents_at_zero_have_distances_but_no_relative_ones(capsys, tmp_path):
+    path = save(tmp_path, "npz", w=WEIGHT, b=BIAS, z=np.zeros((3, 12), np.float32))
+    words = ["--weight", f"{path}:w", "--bias", f"{path}:b", "--latents", f"{path}:z"]
+    assert run(capsys, *words, "--out", tmp_path)[0] == 0
+    assert json.loads((tmp_path / "bridge.json").read_text())["head"]["relative_median"] is None
+
+
 def spoiled(array: np.ndarray) -> np.ndarray:
     spoiled = array.copy()
     spoiled.flat[3] = np.nan
