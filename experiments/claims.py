@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from theory.estimate import Estimate, Interval, fit_power_law, proportion_interval
+from theory.estimate import Estimate, Interval, fit_power_law, proportion_interval, stack
 
 from experiments.registry import choose
 from experiments.store import Row, read_table
@@ -165,12 +165,9 @@ def _exponent(
     if len(chosen) < 2:
         return []
     found = [_estimate(row, "perimeter") for row in chosen]
-    stacked = Estimate(*(np.array([getattr(e, f) for e in found]) for f in FIELDS))
+    stacked = stack(found)
     slope = fit_power_law([abscissa(_number(r, "modes")) for r in chosen], stacked)
     return [Check(slope.value, slope.interval(failure), Interval(1.0, 1.0), 0.2)]
-
-
-FIELDS = ("value", "sem", "bias", "count")
 
 
 def _orthants(rows: list[Row], failure: float) -> list[Check]:

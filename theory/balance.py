@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy import linalg
 from scipy.stats import qmc
 
+from theory.check import check_count
 from theory.estimate import Estimate, from_samples
-from theory.partition import PowerDiagram, check_count, check_masses
+from theory.partition import PowerDiagram, check_masses
 from theory.perimeter.crofton import CELLS, Crossings, envelope
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
@@ -119,7 +120,7 @@ def _voronoi_offsets(sites: np.ndarray) -> np.ndarray:
     """
     centred = sites - sites.mean(axis=0)
     square = (centred**2).sum(axis=1)
-    shrink = min(1.0, math.sqrt(sites.shape[1])) / math.sqrt(square.mean())
+    shrink = 1 / math.sqrt(square.mean())
     # The common shift −ā of the sites is the affine term ⟨ā, x⟩ in all scores: no change.
     return -shrink * square / 2
 
@@ -175,7 +176,7 @@ def _newton(
 
 
 def _solve(laplacian: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The mean-zero solution of L·step = right for a graph Laplacian; unseen cells are raised."""
+    """The mean-zero solution of L·step = right for a Laplacian, with a ridge for unmet cells."""
     scale = np.trace(laplacian) / len(right)
     ridge = laplacian + (scale / len(right)) + 1e-12 * scale * np.eye(len(right))
     step = linalg.solve(ridge, right, assume_a="pos")

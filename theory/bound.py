@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy import optimize
 
+from theory.check import check_count
 from theory.gaussian import (
     composite_legendre,
     expected_maximum,
@@ -115,9 +116,7 @@ def peak_ratio(modes: int, depth: int) -> float:
 
 
 def _modes(modes: int) -> int:
-    whole = isinstance(modes, int | np.integer) and not isinstance(modes, bool)
-    if not whole or modes < 2:
-        raise ValueError(f"modes must be an integer ≥ 2, got {modes!r}")
+    check_count("modes", modes, 2)
     return int(modes)
 
 

@@ -1,6 +1,7 @@
 """Numbers that carry their uncertainty: value, standard error, stated bias, count."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -84,6 +85,12 @@ def ratio_of_means(numerator: Any, denominator: Any, cluster: Any = None) -> Est
     residual = np.bincount(cluster, top - ratio * bottom, clusters)
     spread = math.sqrt(clusters / (clusters - 1) * float((residual**2).sum()))
     return Estimate(float(ratio), spread / abs(float(bottom.sum())), 0.0, clusters)
+
+
+def stack(estimates: Sequence[Estimate]) -> Estimate:
+    """Scalar estimates as one of shape (K,)."""
+    columns = ([getattr(e, f) for e in estimates] for f in ("value", "sem", "bias", "count"))
+    return Estimate(*map(np.array, columns))
 
 
 def proportion(successes: Any, trials: int) -> Estimate:

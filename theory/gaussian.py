@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from scipy import special
 
+from theory.check import check_count
+
 SQRT_TWO_PI = math.sqrt(2 * math.pi)
 
 
@@ -104,9 +106,7 @@ def expected_maximum(count: int) -> float:
     Raises:
         ValueError: when count is not an integer ≥ 1.
     """
-    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    if not whole or count < 1:
-        raise ValueError(f"count must be an integer ≥ 1, got {count!r}")
+    check_count("count", count, 1)
     nodes, weights = composite_legendre(0.0, 40.0, panels=160)
     upper = -np.expm1(count * log_cdf(nodes))
     lower = np.exp(count * log_cdf(-nodes))

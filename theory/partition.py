@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy import special
 
 from theory import nearest
+from theory.check import check_count
 from theory.gaussian import composite_legendre, quantile
 
 Points = Float[Array, "*points n"] | Float[np.ndarray, "*points n"]
@@ -248,13 +249,6 @@ def _simplicial_masses(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     coupling = (factor.T * weights) @ factor
     np.fill_diagonal(coupling, 0)
     return weights @ np.exp(log_ratio + product), np.diag(coupling.sum(axis=1)) - coupling
-
-
-def check_count(name: str, count: object, least: int) -> None:
-    """ValueError unless `count` is an integer of at least `least`."""
-    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    if not whole or int(count) < least:  # type: ignore[call-overload]
-        raise ValueError(f"{name} must be an integer ≥ {least}, got {count!r}")
 
 
 def check_masses(masses: object, modes: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +10,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory import nearest
+from theory.check import check_count, check_scale
 from theory.estimate import Estimate, from_samples, proportion
 from theory.gaussian import normal, tail
-from theory.partition import PowerDiagram, check_count, check_points
+from theory.partition import PowerDiagram, check_points
 
 WINDOW = 0.18  # share of the latents in the default window
 Denoiser = Callable[[Float[Array, "rows n"]], Float[Array, "rows n"]]
-
-
-def check_scale(name: str, scale: Any) -> None:
-    """ValueError unless `scale` is a positive finite number."""
-    number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
-    if not number or not 0 < float(scale) < math.inf:
-        got = f"an array of shape {np.shape(scale)}" if np.ndim(scale) else repr(scale)
-        raise ValueError(f"{name} must be a positive finite number, got {got}")
 
 
 def window(distances: np.ndarray) -> float:

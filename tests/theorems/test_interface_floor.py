@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import strategies
 from tests.significance import check_at_least, check_mean, check_rejects, check_slope
 from theory import bound, perimeter
-from theory.estimate import Estimate, from_samples
+from theory.estimate import Estimate, from_samples, stack
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, orthants, simplicial_cluster
 
@@ -172,7 +172,7 @@ def test_orthants_grow_as_log_and_not_as_root_log():
         perimeter.crofton(jax.random.fold_in(fresh(), n), orthants(n), lines=100_000)
         for n in dimensions.tolist()
     ]
-    stacked = Estimate(*(np.array([getattr(e, f) for e in found]) for f in vars(found[0])))
+    stacked = stack(found)
     log_modes = dimensions * np.log(2)
     check_slope(log_modes, stacked, 1.0, FAILURE, resolution=0.05)
     check_rejects(check_slope, log_modes, stacked, 0.5, FAILURE)

@@ -26,7 +26,7 @@ from tests.significance import (
     check_slope,
 )
 from theory import bound, perimeter
-from theory.estimate import Estimate, proportion_interval
+from theory.estimate import Estimate, proportion_interval, stack
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, half_space, orthants, simplicial_cluster
 from theory.tube import flip_rate, interface_area, sandwich
@@ -166,7 +166,7 @@ def test_flips_are_linear_in_small_noise():
     diagram = simplicial_cluster(4)
     noise = np.array([0.005, 0.01, 0.02, 0.04])
     found = [raw_flips(diagram, s, 4_000_000) for s in noise.tolist()]
-    stacked = Estimate(*(np.array([getattr(e, f) for e in found]) for f in vars(found[0])))
+    stacked = stack(found)
     check_slope(noise, stacked, 1.0, FAILURE, resolution=0.05)
     check_rejects(check_slope, noise, stacked, 1.1, FAILURE)
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.check import check_count, check_scale
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal
-from theory.partition import PowerDiagram, check_count
+from theory.partition import PowerDiagram
 from theory.perimeter.tube import pilot
-from theory.tube import check_scale
 
 CELLS = 1 << 17
 

@@ -19,9 +19,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from theory.check import check_count
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
-from theory.partition import PowerDiagram, check_count
+from theory.partition import PowerDiagram
 
 REACH = 10.0  # crossings at |t| > 10 weigh φ(10) = 8e-23 each: stated as bias
 # A Poisson count of 0 excludes rates above −log η, 3.5 sems of the two-sided 1 − η interval at

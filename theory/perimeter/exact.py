@@ -5,8 +5,8 @@ import math
 import numpy as np
 from scipy import special
 
+from theory.check import check_count
 from theory.gaussian import composite_legendre, log_cdf, pdf, quantile
-from theory.partition import check_count
 
 
 def half_space(threshold: float = 0.0) -> float:

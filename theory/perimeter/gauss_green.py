@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from theory.check import check_count
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal
 from theory.nearest import CELLS
-from theory.partition import PowerDiagram, check_count
+from theory.partition import PowerDiagram
 
 
 def gauss_green(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int) -> Estimate:

@@ -15,9 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.check import check_count
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, tail
-from theory.partition import PowerDiagram, check_count
+from theory.partition import PowerDiagram
 
 PAIRS_A_POINT = 8  # pairs that share a point: drawing the point costs as much as a few pairs
 CELLS = 1 << 18

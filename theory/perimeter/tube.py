@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from theory.check import check_count, check_scale
 from theory.estimate import Estimate, proportion
 from theory.gaussian import normal
 from theory.nearest import CELLS
-from theory.partition import Facet, PowerDiagram, check_count
-from theory.tube import WINDOW, check_scale, interface_area, window
+from theory.partition import Facet, PowerDiagram
+from theory.tube import WINDOW, interface_area, window
 
 
 def tube_ratio(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, samples: int) -> Estimate:
