@@ -194,6 +194,24 @@ def _routes_agree(rows: list[Row], failure: float) -> list[Check]:
     return _against(known, failure, "exact", math.inf)
 
 
+def _penalty(row: Row, failure: float, allowed: Interval, resolution: float) -> Check:
+    """D = P/P_S at the masses as measured."""
+    penalty = _estimate(row, "penalty")
+    return Check(float(penalty.value), penalty.interval(failure), allowed, resolution)
+
+
+def _dimension_penalty(rows: list[Row], failure: float) -> list[Check]:
+    above = Interval(1.0, math.inf)
+    return [_penalty(row, failure / len(rows), above, math.inf) for row in rows]
+
+
+def _found_cluster(rows: list[Row], failure: float) -> list[Check]:
+    """D = 1 where the simplicial cluster fits; 4% of width is ±2%, as for the cluster put in."""
+    best = _of_family(rows, "best")
+    room = [row for row in best if _number(row, "modes") <= _number(row, "dimension") + 1]
+    return [_penalty(row, failure / len(room), Interval(1.0, 1.0), 0.04) for row in room]
+
+
 def _sandwich(rows: list[Row], failure: float) -> list[Check]:
     """Flips minus the nearer side of the sandwich: at least 0 below, at most 0 above."""
     checks = []
@@ -259,6 +277,20 @@ CLAIMS = [
         "Crofton, projection, tube, coarea and Gauss–Green give the exact perimeter (P over it)",
         "interface_exact",
         _routes_agree,
+    ),
+    Claim(
+        "dimension-penalty",
+        "Theorem 6",
+        "In R^n no M equal cells have less than P_S(M), whatever is searched (D is at least 1)",
+        "interface_profile",
+        _dimension_penalty,
+    ),
+    Claim(
+        "found-cluster",
+        "Theorem 6",
+        "Where M ≤ n + 1 a search ends at the simplicial cluster's perimeter (D is 1)",
+        "interface_profile",
+        _found_cluster,
     ),
     Claim(
         "decoder-sandwich",

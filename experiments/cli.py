@@ -143,7 +143,10 @@ def draw(table: Path) -> list[Path]:
     import matplotlib
 
     matplotlib.use("Agg")
-    figures = importlib.import_module(f"figures.{table.stem}").draw(store.read_table(table))
+    module = importlib.import_module(f"figures.{table.stem}")
+    figures = module.draw(store.read_table(table))
+    if hasattr(module, "draw_arrays"):
+        figures |= module.draw_arrays(store.stored_arrays(table))
     paths = []
     for name, figure in figures.items():
         stem = f"{table.stem}-{name}"

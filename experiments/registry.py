@@ -9,6 +9,8 @@ PACKAGE = "experiments"
 EXPERIMENTS: dict[str, str] = {
     "interface_exact": "Gaussian perimeter of partitions with a known one, by every estimator "
     "(Theorem 6)",
+    "interface_profile": "least perimeter found of M equal cells in R^n: the phase diagram and its "
+    "laws (Theorem 6)",
     "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
     "the tube law and the sandwich (Theorem 3)",
 }

@@ -239,6 +239,33 @@ def read_table(path: Path) -> list[Row]:
         ]
 
 
+def stored_arrays(table: Path) -> list[tuple[Row, dict[str, Any]]]:
+    """The arrays of the cells behind a table's rows, where the run that made it left them here.
+
+    A cell belongs to the table when its configuration and its row are the table's. Arrays that
+    are not those that were measured are left out.
+    """
+    import numpy as np
+
+    rows = {_text_of(row): row for row in read_table(table)}
+    found = []
+    for path in sorted((table.parent / table.stem).glob("*.json")):
+        try:
+            body = json.loads(path.read_bytes())
+            row = rows[_text_of(body["identity"]["config"] | body["row"])]
+        except (ValueError, KeyError, TypeError):
+            continue  # not of this table, or torn: a run sets it aside and makes it again
+        arrays = path.with_suffix(".npz")
+        if body.get("arrays_sha256") and body["arrays_sha256"] == _digest(arrays):
+            with np.load(arrays) as stored:
+                found.append((row, dict(stored)))
+    return found
+
+
+def _text_of(row: Row) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, _text(value)) for name, value in row.items()))
+
+
 def reference_folder() -> Path:
     """The committed tables and verdicts: of the source checkout, or those in the wheel."""
     package = Path(__file__).resolve().parent

@@ -9,25 +9,30 @@ over a set of lines and y a scrambled Sobol set in n − 1 dimensions.
 """
 
 import math
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
-from scipy import linalg
+from jaxtyping import Array, PRNGKeyArray
+from scipy import sparse
+from scipy.sparse.linalg import cg
+from scipy.special import ndtri
 from scipy.stats import qmc
 
+from theory import line
 from theory.check import check_count
 from theory.estimate import Estimate, from_samples
+from theory.line import Lines
 from theory.partition import PowerDiagram, check_masses
-from theory.perimeter.crofton import CELLS, Crossings, envelope
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
 STEPS = 60
+EMPTY = 0.1  # share of its mass below which a cell is taken to be empty
+RAISES = 8  # times that empty cells are raised, since those raised together compete
+RAISED_ON = 1 << 14  # points on which the lack of an empty cell is looked up
 
 
 class Certificate(NamedTuple):
@@ -44,19 +49,12 @@ class Certificate(NamedTuple):
     masses: Estimate
 
 
-class LineSet(eqx.Module):
-    """Lines in one direction: scores ⟨a_i, y⟩ + t·⟨a_i, θ⟩ along them, without the offsets."""
-
-    slopes: Float[Array, " modes"]
-    intercepts: Float[Array, "lines modes"]
-
-
 def balance(
     key: PRNGKeyArray,
     diagram: PowerDiagram,
     masses: object | None = None,
     *,
-    lines: int = 1 << 18,
+    lines: int | None = None,
     directions: int = 8,
 ) -> tuple[PowerDiagram, Certificate]:
     """The diagram with the same sites and offsets that give the masses, and its certificate.
@@ -65,17 +63,19 @@ def balance(
         key: PRNG key.
         diagram: sites; its offsets are not used.
         masses: γ(B_i) wanted, shape (M,), positive, summing to 1; equal if None.
-        lines: frozen lines of the last stage, over all directions; the certificate takes twice
-            as many. Rounded up so that every direction has a power of two.
+        lines: frozen lines of the last stage, over all directions, rounded up so that every
+            direction has a power of two; the certificate takes twice as many. By default
+            `enough_lines`, for a certificate of about 1%.
         directions: directions of the frozen lines.
 
     Raises:
         ValueError: on masses that are no positive law on M cells, duplicate sites, lines or
             directions that are not positive integers, or a solve that does not converge.
     """
+    modes = diagram.modes
+    lines = enough_lines(modes, diagram.dimension) if lines is None else lines
     check_count("lines", lines, 2)
     check_count("directions", directions, 1)
-    modes = diagram.modes
     equal = np.full(modes, 1 / modes)
     law = equal if masses is None else check_masses(masses, modes)
     if len(np.unique(diagram.groups())) < modes:
@@ -84,13 +84,21 @@ def balance(
     # At n = 1 one line is the whole space and the masses are exact; elsewhere the frozen lines
     # err by more than 1e-4, and Newton's last step overshoots this tolerance by far.
     tolerance = 1e-11 if diagram.dimension == 1 else 1e-4
-    offsets = _voronoi_offsets(np.asarray(diagram.sites, np.float64))
+    balanced = PowerDiagram(diagram.sites, voronoi_offsets(np.asarray(diagram.sites, np.float64)))
     for number, stage in enumerate((lines >> 6, lines >> 3, lines)):
         stage_key = jax.random.fold_in(solve_key, number)
-        frozen = _line_sets(stage_key, diagram, directions, max(stage, 64 * directions))
-        offsets = _newton(frozen, offsets, law, tolerance)
-    balanced = PowerDiagram(diagram.sites, offsets - offsets.mean())
+        sets = line_sets(stage_key, diagram.dimension, directions, max(stage, 64 * directions))
+        balanced = newton(list(sets), balanced, law, tolerance)
     return balanced, certify(certify_key, balanced, law, lines=2 * lines)
+
+
+def enough_lines(modes: int, dimension: int) -> int:
+    """Lines for a certificate of about 1%: M·2^{4+4 log₂n}, fewer where Sobol points help less.
+
+    A cell of mass 1/M asks for a number of lines in proportion to M; the power of n is measured.
+    """
+    a_cell = min(4 * math.log2(2 * dimension), 17)
+    return 1 << min(23, max(14, math.ceil(math.log2(modes) + a_cell)))
 
 
 def certify(
@@ -105,15 +113,15 @@ def certify(
         ValueError: on masses that are no positive law on M cells.
     """
     law = check_masses(masses, diagram.modes)
-    sets = _line_sets(key, diagram, SCRAMBLES, lines)
-    found = from_samples(np.stack([_masses(one, np.asarray(diagram.offsets)) for one in sets]))
+    sets = line_sets(key, diagram.dimension, SCRAMBLES, lines)
+    found = from_samples(np.stack([_masses(one, diagram) for one in sets]))
     lower, upper = found.interval(SIMULTANEOUS / diagram.modes)
     error = np.abs(found.value - law) / law
     worst = np.maximum(np.abs(lower - law), np.abs(upper - law)) / law
     return Certificate(float(error.max()), float(worst.max()), found)
 
 
-def _voronoi_offsets(sites: np.ndarray) -> np.ndarray:
+def voronoi_offsets(sites: np.ndarray) -> np.ndarray:
     """Offsets of the Voronoi cells of the sites shrunk into the bulk of γ: no cell is empty.
 
     −c‖a_i − ā‖²/2 makes the cells those of the points c(a_i − ā), each of which lies in its own.
@@ -122,28 +130,20 @@ def _voronoi_offsets(sites: np.ndarray) -> np.ndarray:
     square = (centred**2).sum(axis=1)
     shrink = 1 / math.sqrt(square.mean())
     # The common shift −ā of the sites is the affine term ⟨ā, x⟩ in all scores: no change.
-    return -shrink * square / 2
+    return shrink * (square.mean() - square) / 2
 
 
-def _line_sets(
-    key: PRNGKeyArray, diagram: PowerDiagram, directions: int, lines: int
-) -> list[LineSet]:
-    """Line sets of independent directions and scrambles, `lines` in all."""
+def line_sets(key: PRNGKeyArray, dimension: int, directions: int, lines: int) -> Iterator[Lines]:
+    """Sets of parallel lines of independent directions and scrambles, `lines` in all."""
     size = 1 << max(0, math.ceil(math.log2(lines / directions)))
-    dimension = diagram.dimension
-    sites = np.asarray(diagram.sites, np.float64)
-    seeds = np.asarray(jax.random.bits(key, (directions, 2), "uint32"))
-    sets = []
-    for seed in seeds:
+    for seed in np.asarray(jax.random.bits(key, (directions, 2), "uint32")):
         rng = np.random.default_rng(seed)
         frame = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].T
-        base = _gaussian_sobol(rng, size, dimension - 1)
-        intercepts = jnp.matmul(base, frame[1:] @ sites.T, precision="highest")
-        sets.append(LineSet(jnp.asarray(sites @ frame[0]), intercepts))
-    return sets
+        base = gaussian_sobol(rng, size, dimension - 1)
+        yield Lines(jnp.asarray(frame[:1]), jnp.matmul(base, frame[1:], precision="highest"))
 
 
-def _gaussian_sobol(rng: np.random.Generator, size: int, dimension: int) -> Array:
+def gaussian_sobol(rng: np.random.Generator, size: int, dimension: int) -> Array:
     """Scrambled Sobol points under Φ⁻¹; in dimension 0 there is one point."""
     if dimension == 0:
         return jnp.zeros((1, 0))
@@ -152,84 +152,90 @@ def _gaussian_sobol(rng: np.random.Generator, size: int, dimension: int) -> Arra
     return jax.scipy.special.ndtri(jnp.clip(jnp.asarray(uniform), 2.0**-54, 1 - 2.0**-53))
 
 
-def _newton(
-    sets: list[LineSet], offsets: np.ndarray, law: np.ndarray, tolerance: float
-) -> np.ndarray:
-    """Damped Newton: half the step until no cell falls below half its least allowed mass."""
-    mass, laplacian = _mass_and_laplacian(sets, offsets)
+def newton(
+    sets: list[Lines], diagram: PowerDiagram, law: np.ndarray, tolerance: float, steps: int = STEPS
+) -> PowerDiagram:
+    """Damped Newton on frozen lines: half the step until no cell falls below half its least mass.
+
+    Cells that are all but empty are first raised to about their mass.
+
+    Args:
+        sets: frozen lines.
+        diagram: where to start.
+        law: masses wanted, shape (M,).
+        tolerance: largest error left, relative to the least mass.
+        steps: the most steps taken.
+    """
+    mass, laplacian = mass_and_laplacian(sets, diagram)
+    for _ in range(RAISES):
+        empty = mass < EMPTY * law
+        if not empty.any():
+            break
+        diagram = _raised(sets[0], diagram, law, empty)
+        mass, laplacian = mass_and_laplacian(sets, diagram)
     least = 0.5 * min(float(mass[mass > 0].min()), float(law.min()))
-    for _ in range(STEPS):
+    for _ in range(steps):
         error = np.abs(mass - law).max()
         if error <= tolerance * law.min():
-            return offsets
-        step = _solve(laplacian, law - mass)
+            return diagram
+        step = solve(laplacian, law - mass)
         for halving in range(40):
-            trial = offsets + step / 2**halving
-            trial_mass, trial_laplacian = _mass_and_laplacian(sets, trial)
+            trial = PowerDiagram(diagram.sites, diagram.offsets + step / 2**halving)
+            trial_mass, trial_laplacian = mass_and_laplacian(sets, trial)
             enough = trial_mass.min() >= min(least, float(mass.min()))
             if enough and np.abs(trial_mass - law).max() < error:
                 break
         else:
-            return offsets  # the masses of the frozen lines are met as well as rounding allows
-        offsets, mass, laplacian = trial, trial_mass, trial_laplacian
-    return offsets
+            return diagram  # the masses of the frozen lines are met as well as rounding allows
+        diagram, mass, laplacian = trial, trial_mass, trial_laplacian
+    return diagram
 
 
-def _solve(laplacian: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The mean-zero solution of L·step = right for a Laplacian, with a ridge for unmet cells."""
-    scale = np.trace(laplacian) / len(right)
-    ridge = laplacian + (scale / len(right)) + 1e-12 * scale * np.eye(len(right))
-    step = linalg.solve(ridge, right, assume_a="pos")
+def _raised(
+    lines: Lines, diagram: PowerDiagram, law: np.ndarray, empty: np.ndarray
+) -> PowerDiagram:
+    """Every empty cell's offset raised so that, of all others unchanged, it won its share.
+
+    Its lack at x is the highest score less its own; the quantile of the lack at its mass is added.
+    """
+    count = min(RAISED_ON, lines.count)
+    # One point a line, at t of a low-discrepancy sequence under Φ⁻¹.
+    t = ndtri((np.arange(count) * 0.6180339887498949 + 0.5) % 1)
+    x = lines.bases[:count] + jnp.asarray(t)[:, None] * lines.directions[:count]
+    top = jnp.max(diagram.scores(x), axis=1)
+    offsets = np.array(diagram.offsets)
+    for cell in np.flatnonzero(empty):
+        lack = top - x @ diagram.sites[cell] - offsets[cell]
+        offsets[cell] += float(jnp.quantile(lack, law[cell]))
+    return PowerDiagram(diagram.sites, offsets)
+
+
+def solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
+    """The mean-zero solution of L·step = right for a graph Laplacian L.
+
+    A cell that no line met has an empty row: it is raised by about the width of a cell.
+    """
+    diagonal = laplacian.diagonal()
+    raised = np.where(diagonal > 0, diagonal, diagonal.mean())
+    operator = laplacian + sparse.diags_array(raised - diagonal)
+    jacobi = sparse.diags_array(1 / raised)
+    step, _ = cg(operator, right, rtol=1e-10, maxiter=4 * len(right) + 100, M=jacobi)
     return step - step.mean()
 
 
-def _masses(lines: LineSet, offsets: np.ndarray) -> np.ndarray:
-    return _mass_and_laplacian([lines], offsets)[0]
-
-
-def _mass_and_laplacian(sets: list[LineSet], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mass_and_laplacian(
+    sets: list[Lines], diagram: PowerDiagram
+) -> tuple[np.ndarray, sparse.csr_array]:
     """Mean cell masses over all lines and their exact derivative in the offsets."""
-    modes = len(offsets)
-    mass, laplacian, count = np.zeros(modes), np.zeros((modes, modes)), 0
-    size = max(64, CELLS // modes)
-    places = min(64, modes)
-    for lines in sets:
-        for start in range(0, len(lines.intercepts), size):
-            part = lines.intercepts[start : start + size]
-            sums, finished = _line_sums(lines.slopes, part, jnp.asarray(offsets), places)
-            while not bool(finished):
-                places = min(4 * places, modes)
-                sums, finished = _line_sums(lines.slopes, part, jnp.asarray(offsets), places)
-            mass += np.asarray(sums[0])
-            laplacian += np.asarray(sums[1])
-            count += len(part)
-    laplacian = laplacian + laplacian.T
-    return mass / count, (np.diag(laplacian.sum(axis=1)) - laplacian) / count
+    modes, count = diagram.modes, sum(one.count for one in sets)
+    mass, laplacian = np.zeros(modes), sparse.csr_array((modes, modes))
+    for one in sets:
+        for cut in line.cuts(one, diagram):
+            mass += line.masses(cut, modes)
+            laplacian = laplacian + line.laplacian(cut, line.weights(cut, diagram), modes)
+    return mass / count, laplacian / count
 
 
-@partial(jax.jit, static_argnames="places")
-def _line_sums(
-    slopes: Array, intercepts: Array, offsets: Array, places: int
-) -> tuple[tuple[Array, Array], Array]:
-    """Σ over lines of the cells' masses and of φ(t)/|slope gap| for every pair that meets."""
-    lines, modes = intercepts.shape
-    tilted = jnp.broadcast_to(slopes, (lines, modes))
-    heights = intercepts + offsets
-    found, finished = envelope(tilted, heights, places)
-    met = jnp.isfinite(found.t)
-    below = jnp.where(met, jax.scipy.special.ndtr(found.t), 0)
-    mass = jnp.zeros(modes, intercepts.dtype).at[found.left].add(below).at[found.right].add(-below)
-    mass = mass.at[_last(found, met, heights)].add(1.0)
-    density = jnp.exp(-(found.t**2) / 2) / math.sqrt(2 * math.pi)
-    gap = slopes[found.right] - slopes[found.left]
-    weight = jnp.where(met, density / jnp.where(met, gap, 1), 0)
-    laplacian = jnp.zeros((modes, modes), intercepts.dtype).at[found.left, found.right].add(weight)
-    return (mass, laplacian), finished
-
-
-def _last(found: Crossings, met: Array, heights: Array) -> Array:
-    """The cell at the far end of each line: entered last, or the only one."""
-    crossings = jnp.sum(met, axis=1)
-    entered = jnp.take_along_axis(found.right, jnp.maximum(crossings - 1, 0)[:, None], axis=1)
-    alone = jnp.argmax(heights, axis=1).astype(entered.dtype)
-    return jnp.where(crossings > 0, entered[:, 0], alone)
+def _masses(lines: Lines, diagram: PowerDiagram) -> np.ndarray:
+    parts = [line.masses(cut, diagram.modes) for cut in line.cuts(lines, diagram)]
+    return np.sum(parts, axis=0) / lines.count

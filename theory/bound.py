@@ -16,6 +16,13 @@ from theory.gaussian import (
     tail_quantile,
 )
 
+# Half the surface of a cell of volume 1. Hexagon: √(2√3). Weighted A15 with flat faces: from the
+# coefficient 0.6863 of M^{1/3}. 24-cell of volume 1: 24 octahedra, 12·(√2/3)·a³ with 2a⁴ = 1.
+HALF_SURFACE = {1: 1.0, 2: math.sqrt(2 * math.sqrt(3)), 3: 2.6485, 4: 4 * math.sqrt(2) * 0.5**0.75}
+BALL_HALF_SURFACE = {
+    n: n / 2 * (math.pi ** (n / 2) / math.gamma(n / 2 + 1)) ** (1 / n) for n in (2, 3, 4)
+}
+
 
 def interface_floor(modes: int) -> float:
     """P_S(M) = a_M/√2, the least Gaussian perimeter of M equal cells in any dimension (Theorem 6).
@@ -58,13 +65,40 @@ def unequal_floor(masses: np.ndarray) -> tuple[float, np.ndarray]:
         return float(value - b @ law), reached - law
 
     start = np.log(law) / 2
-    found = optimize.minimize(dual, start - start.mean(), jac=True, method="BFGS", tol=1e-11)
+    options = {"ftol": 0.0, "gtol": 1e-11 / law.size, "maxcor": 30, "maxiter": 1000}
+    found = optimize.minimize(
+        dual, start - start.mean(), jac=True, method="L-BFGS-B", options=options
+    )
     return float(found.fun) / math.sqrt(2), -(found.x - found.x.mean()) / math.sqrt(2)
 
 
 def elementary_floor(modes: int) -> float:
     """(M/2)·I(1/M) → √(log M / 2): every cell beats its half-space (Borell; Sudakov–Tsirelson)."""
     return _modes(modes) / 2 * float(isoperimetric_profile(1 / modes))
+
+
+def fixed_dimension_law(modes: int, dimension: int) -> float:
+    """h_n (2π)^{−1/2} (1 + 1/n)^{−n/2} M^{1/n}, the perimeter of a local foam at n = 1 to 4.
+
+    h_n is half the surface of the best known cell of volume 1: interval, hexagon (sharp by
+    Hales), weighted A15 with flat faces, 24-cell (Theorem 6).
+    """
+    return _foam(modes, dimension, HALF_SURFACE)
+
+
+def ball_law(modes: int, dimension: int) -> float:
+    """`fixed_dimension_law` with half the surface of the unit-volume ball: a floor as M → ∞."""
+    return _foam(modes, dimension, BALL_HALF_SURFACE)
+
+
+def large_dimension_band(rate: float) -> tuple[float, float]:
+    """max(1, √((e^{2R}−1)/(4R))) ≤ D and √((e^{2R}−1)/(2R)) of random codes; R = log M/n.
+
+    As n → ∞ at fixed R. The lower side by caps slice by slice, the upper heuristic (Theorem 6).
+    """
+    _positive("rate", rate)
+    growth = math.expm1(2 * rate) / (2 * rate)
+    return max(1.0, math.sqrt(growth / 2)), math.sqrt(growth)
 
 
 def stiffness_floor(modes: int, leak: float, barrier: float) -> float:
@@ -113,6 +147,14 @@ def peak_ratio(modes: int, depth: int) -> float:
     if branches < 2 or branches**depth != modes:
         raise ValueError(f"modes must be m^depth with m ≥ 2, got modes={modes}, depth={depth}")
     return interface_floor(modes) / interface_floor(branches)
+
+
+def _foam(modes: int, dimension: int, half_surface: dict[int, float]) -> float:
+    if dimension not in half_surface:
+        known = ", ".join(map(str, half_surface))
+        raise ValueError(f"the surface of a cell is known here for n = {known}, got {dimension}")
+    spread = (1 + 1 / dimension) ** (-dimension / 2) / math.sqrt(2 * math.pi)
+    return half_surface[dimension] * spread * _modes(modes) ** (1 / dimension)
 
 
 def _modes(modes: int) -> int:

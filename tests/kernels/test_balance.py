@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.significance import check_mean, check_rejects
-from theory.balance import _line_sets, _mass_and_laplacian, balance, certify
+from theory.balance import balance, certify, line_sets, mass_and_laplacian
 from theory.estimate import Estimate
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, intervals, orthants, simplicial_cluster
@@ -75,20 +75,24 @@ def test_orthants_are_certified_balanced():
 
 def test_the_derivative_is_that_of_the_frozen_masses():
     diagram = random_sites(6, 3)
-    sets = _line_sets(key(), diagram, 2, 4096)
-    offsets = np.zeros(6)
-    _, laplacian = _mass_and_laplacian(sets, offsets)
+    sets = list(line_sets(key(), 3, 2, 4096))
+
+    def reached(offsets: np.ndarray) -> np.ndarray:
+        return mass_and_laplacian(sets, PowerDiagram(diagram.sites, offsets))[0]
+
+    laplacian = mass_and_laplacian(sets, diagram)[1].toarray()
     for j in range(6):
         step = np.zeros(6)
         step[j] = 1e-5
-        change = _mass_and_laplacian(sets, step)[0] - _mass_and_laplacian(sets, -step)[0]
+        change = reached(step) - reached(-step)
         np.testing.assert_allclose(change / 2e-5, laplacian[:, j], atol=2e-3)
     np.testing.assert_allclose(laplacian.sum(axis=1), 0, atol=1e-12)
 
 
 def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites():
     diagram = PowerDiagram(simplicial_cluster(4).sites)
-    _, laplacian = _mass_and_laplacian(_line_sets(key(), diagram, 32, 1 << 16), np.zeros(4))
+    sets = list(line_sets(key(), diagram.dimension, 32, 1 << 16))
+    laplacian = mass_and_laplacian(sets, diagram)[1].toarray()
     areas = facet_areas(key(1), diagram, lines=400_000)
     pairs = np.triu_indices(4, 1)
     np.testing.assert_allclose(-laplacian[pairs] * np.sqrt(2), areas.value[pairs], rtol=0.05)

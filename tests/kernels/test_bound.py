@@ -109,3 +109,40 @@ def test_bad_input_is_named(said: str):
         BAD[said]()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "sharp", "ball"),
+    [(1, 0.28209, None), (2, 0.49501, 0.4714), (3, 0.6863, 0.6265), (4, 0.8588, 0.7611)],
+)
+def test_fixed_dimension_constants(dimension: int, sharp: float, ball: float | None):
+    scale = 1000 ** (1 / dimension)
+    assert bound.fixed_dimension_law(1000, dimension) / scale == pytest.approx(sharp, abs=6e-5)
+    if ball:
+        assert bound.ball_law(1000, dimension) / scale == pytest.approx(ball, abs=6e-5)
+
+
+def test_fixed_dimension_constants_from_the_cells_themselves():
+    """Half the surface at volume 1: a hexagon of side a, a 24-cell of edge a, a unit ball."""
+    side = (2 / (3 * math.sqrt(3))) ** 0.5
+    assert bound.HALF_SURFACE[2] == pytest.approx(6 * side / 2, rel=1e-12)
+    edge = 0.5**0.25  # the 24-cell has volume 2a⁴
+    octahedron = math.sqrt(2) / 3 * edge**3
+    assert bound.HALF_SURFACE[4] == pytest.approx(24 * octahedron / 2, rel=1e-12)
+    radius = (3 / (4 * math.pi)) ** (1 / 3)
+    assert bound.BALL_HALF_SURFACE[3] == pytest.approx(2 * math.pi * radius**2, rel=1e-12)
+
+
+def test_the_band_of_large_dimension():
+    lower, upper = bound.large_dimension_band(0.4)
+    assert (lower, upper) == (1.0, pytest.approx(1.238, abs=5e-4))
+    lower, upper = bound.large_dimension_band(2.0)
+    assert upper / lower == pytest.approx(math.sqrt(2), rel=1e-12)
+    assert bound.large_dimension_band(1e-9)[1] == pytest.approx(1, abs=1e-8)
+
+
+def test_a_cell_of_unknown_surface_and_no_rate_are_refused():
+    with pytest.raises(ValueError, match="n = 1, 2, 3, 4"):
+        bound.fixed_dimension_law(16, 5)
+    with pytest.raises(ValueError, match="rate"):
+        bound.large_dimension_band(0.0)

@@ -61,6 +61,22 @@ def decoder_rows(flips: float = 0.012, ratio: float = 1.0, sem: float = 0.005) -
     ]
 
 
+def profile_rows(factor: float = 1.0, sem: float = 1e-3) -> list[store.Row]:
+    """D of a cluster with room, and of 16 cells in the plane."""
+    shared: store.Row = {"penalty_bias": 0.0, "penalty_count": 100_000}
+    return [
+        {
+            "family": "best",
+            "modes": modes,
+            "dimension": dimension,
+            "penalty_value": factor * penalty,
+            "penalty_sem": sem * penalty,
+            **shared,
+        }
+        for modes, dimension, penalty in [(4, 3, 1.0), (9, 8, 1.0), (16, 2, 1.51)]
+    ]
+
+
 INTERFACE = [claim.id for claim in CLAIMS if claim.experiment == "interface_exact"]
 DECODER = [claim.id for claim in CLAIMS if claim.experiment == "decoder_tube"]
 
@@ -73,6 +89,20 @@ def test_a_true_table_holds(name: str):
 @pytest.mark.parametrize("name", DECODER)
 def test_a_true_decoder_table_holds(name: str):
     assert BY_ID[name].judge(decoder_rows()).verdict == "holds"
+
+
+@pytest.mark.parametrize("name", ["dimension-penalty", "found-cluster"])
+def test_a_true_profile_holds(name: str):
+    assert BY_ID[name].judge(profile_rows()).verdict == "holds"
+
+
+def test_a_penalty_below_one_is_refuted_and_a_cluster_missed_is_too():
+    assert BY_ID["dimension-penalty"].judge(profile_rows(0.95)).verdict == "refuted"
+    assert BY_ID["dimension-penalty"].judge(profile_rows(1.05)).verdict == "holds"
+    for factor in (0.95, 1.05):
+        verdict = BY_ID["found-cluster"].judge(profile_rows(factor))
+        assert (verdict.verdict, verdict.effect) == ("refuted", pytest.approx(factor))
+    assert BY_ID["found-cluster"].judge(profile_rows(sem=0.02)).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("name", ["simplicial-optimum", "routes-agree"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import decoder_tube, interface_exact, registry, runtime, store
+from experiments import decoder_tube, interface_exact, interface_profile, registry, runtime, store
 from theory.estimate import Estimate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,6 +87,16 @@ def test_quick_verdicts_are_the_recorded_ones(quick: Path):
     assert {v["verdict"] for v in verdicts} <= {"holds", "inconclusive"}
 
 
+PROFILE = (
+    "profile",
+    "fixed_dimension",
+    "large_dimension",
+    "phase_diagram",
+    "collapse",
+    "planar",  # from the cells' arrays, not from the table
+)
+
+
 def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
     needs_weights(quick, "decoder_tube")
     assert noncommit("figures", "--out", quick).returncode == 0
@@ -95,17 +105,19 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
         "interface_exact-profile.svg",
         "interface_exact-agreement.svg",
         "decoder_tube-g2p-en.svg",
+        *(f"interface_profile-{name}.svg" for name in PROFILE),
     }
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 3
+    assert page.count("<figure>") == 3 + len(PROFILE)
 
 
 # Every swept field changes its row
 
 INTERFACE = interface_exact.Cell("simplicial", 4, "crofton", 0.0005)
 DECODER = decoder_tube.Cell("g2p-en", 20, 0.5, 2)
+SEARCH = interface_profile.Cell("best", 4, 2, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +143,22 @@ def test_every_field_of_decoder_tube_changes_its_row(change: dict):
     assert before != measured(decoder_tube, replace(DECODER, **change))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"family": "orthants"}, {"modes": 5}, {"dimension": 3}, {"effort": 0.5}],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_of_interface_profile_changes_its_row(change: dict):
+    assert set(asdict(SEARCH)) == {"family", "modes", "dimension", "effort"}
+    assert measured(interface_profile, SEARCH) != measured(
+        interface_profile, replace(SEARCH, **change)
+    )
+
+
 def measured(module, cell) -> dict:
     """The row under one fixed key, so that only the cell can make the difference."""
-    return store.flatten(module.measure(cell, runtime.cell_key({"fixed": True}, 0)))
+    found = module.measure(cell, runtime.cell_key({"fixed": True}, 0))
+    return store.flatten(found[0] if isinstance(found, tuple) else found)
 
 
 def test_every_grid_field_reaches_the_cells():

@@ -6,6 +6,8 @@ Voronoi cells of equidistant points (Milman, Neeman 2022). With equal masses P_S
 and P_S(M)/√log M rises to 1.
 """
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests import strategies
-from tests.significance import check_at_least, check_mean, check_rejects, check_slope
+from tests.significance import check_at_least, check_at_most, check_mean, check_rejects, check_slope
 from theory import bound, perimeter
+from theory.balance import balance
 from theory.estimate import Estimate, from_samples, stack
 from theory.gaussian import normal
+from theory.minimal import Found, minimal
 from theory.partition import PowerDiagram, orthants, simplicial_cluster
 
 
@@ -126,6 +130,58 @@ def test_the_floor_is_met_in_every_orientation(rotation: np.ndarray, seed: int):
     check_mean(excess, 0.0, 1e-12)
 
 
+@settings(max_examples=8)
+@given(drawn=strategies.diagrams(8, 3, apart=0.5), seed=st.integers(0, 2**31))
+def test_no_balanced_diagram_lies_below_the_floor_of_its_measured_masses(
+    drawn: PowerDiagram, seed: int
+):
+    """P − P_S(m) ≥ 0 with m of the certificate.
+
+    An error Δm moves the floor by ⟨∇P_S, Δm⟩, of standard error at most Σ |∂P_S/∂m_i| sem_i.
+    """
+    balance_key, line_key = jax.random.split(jax.random.key(seed))
+    balanced, certificate = balance(balance_key, drawn, lines=1 << 12)
+    floor, gradient = bound.unequal_floor(certificate.masses.value)
+    moved = float(np.abs(gradient) @ certificate.masses.sem)
+    area = perimeter.crofton(line_key, balanced, lines=20_000)
+    sem, count = float(np.hypot(area.sem, moved)), certificate.masses.count
+    check_at_least(Estimate(area.value - floor, sem, area.bias, count), 0.0, 1e-12)
+    check_rejects(check_at_least, Estimate(area.value - 3 * floor, sem, 0.0, count), 0.0, 1e-12)
+
+
+@settings(max_examples=8)
+@given(
+    drawn=strategies.diagrams(8, 3),
+    rotation=strategies.rotations(3),
+    seed=st.integers(0, 2**31),
+)
+def test_the_perimeter_is_the_same_in_every_orientation(
+    drawn: PowerDiagram, rotation: np.ndarray, seed: int
+):
+    turned = PowerDiagram(np.asarray(drawn.sites) @ rotation.T, drawn.offsets)
+    keys = jax.random.split(jax.random.key(seed))
+    one, other = (
+        perimeter.crofton(k, d, lines=20_000) for k, d in zip(keys, (drawn, turned), strict=True)
+    )
+    sem = float(np.hypot(one.sem, other.sem))
+    check_mean(Estimate(one.value - other.value, sem, one.bias + other.bias, one.count), 0.0, 1e-12)
+
+
+@functools.cache
+def searched(modes: int, dimension: int) -> Found:
+    return minimal(fresh(), modes, dimension, effort=0.5)
+
+
+def test_the_best_found_perimeter_falls_with_the_dimension():
+    """R^n lies in R^{n+1}, so the least P cannot rise; from n = M − 1 on it is the floor."""
+    found = [searched(8, n).perimeter for n in (2, 3, 7)]
+    plane, space, full = (one.interval(FAILURE) for one in found)
+    assert full.upper < space.lower <= space.upper < plane.lower
+    assert plane.upper < perimeter.intervals(8)
+    check_at_least(found[-1], bound.interface_floor(8), FAILURE)
+    check_at_most(found[-1], 1.01 * bound.interface_floor(8), FAILURE)
+
+
 # Rate
 
 
@@ -159,6 +215,13 @@ def test_a_floor_five_percent_higher_is_refuted_by_the_cluster():
     got = perimeter.crofton(fresh(), cluster, lines=200_000)
     check_at_least(got, bound.interface_floor(8), FAILURE)
     check_rejects(check_at_least, got, 1.05 * bound.interface_floor(8), FAILURE)
+
+
+def test_a_floor_five_percent_higher_is_refuted_by_what_the_search_finds():
+    found, floor = searched(4, 3), bound.interface_floor(4)
+    got = perimeter.crofton(jax.random.fold_in(fresh(), 1), found.diagram, lines=200_000)
+    check_at_least(got, floor, FAILURE)
+    check_rejects(check_at_least, got, 1.05 * floor, FAILURE)
 
 
 def test_counting_every_facet_twice_is_refuted():

@@ -187,7 +187,14 @@ def envelope(
         return step + 1, jnp.where(active, ahead, current), active, found
 
     classes = jnp.arange(slopes.shape[1], dtype=jnp.int32)
-    start = jnp.argmax(intercepts - REACH * slopes, axis=1).astype(jnp.int32)
+    start = highest(intercepts - REACH * slopes)
     state = (0, start, jnp.ones(lines, bool), blank)
     _, _, active, found = lax.while_loop(lambda s: (s[0] < places) & jnp.any(s[2]), advance, state)
     return found, ~jnp.any(active)
+
+
+def highest(scores: Float[Array, "lines modes"]) -> Int[Array, " lines"]:
+    """The first class of the highest score; XLA's own argmax does not vectorise on CPUs."""
+    classes = jnp.arange(scores.shape[1], dtype=jnp.int32)
+    top = jnp.max(scores, axis=1, keepdims=True)
+    return jnp.min(jnp.where(scores == top, classes, scores.shape[1] - 1), axis=1)
