@@ -28,6 +28,7 @@ from theory.perimeter.crofton import CELLS, REACH, Crossings, envelope, highest,
 # Lines handed to the device at once, padded: one shape to compile, and a second for long runs.
 FEW, MANY = 1 << 12, 1 << 16
 FLAT = 3  # up to here a cell has few neighbours, and finding them costs less than it saves
+FLATTEST = 1e-10  # least over greatest spread of the lifted points that qhull is trusted with
 CROWD = 64  # cells from which on neighbours are looked up
 
 
@@ -138,6 +139,9 @@ def neighbours(diagram: PowerDiagram) -> Int[np.ndarray, "modes most"] | None:
     of the points (a_i, b_i) in R^{n+1}. A cell without neighbours is empty.
     """
     lifted = np.column_stack([diagram.sites, diagram.offsets]).astype(np.float64)
+    spread = np.linalg.svd(lifted - lifted.mean(axis=0), compute_uv=False)
+    if spread[-1] <= FLATTEST * spread[0]:
+        return None
     try:
         hull = ConvexHull(lifted, qhull_options="Qt")
     except QhullError:

@@ -70,10 +70,9 @@ def _reach(basis: np.ndarray, modes: int) -> int:
 
 
 def spherical_code(key: PRNGKeyArray, modes: int, dimension: int) -> Float[Array, "modes n"]:
-    """M points on the sphere of radius √n, spread out by descent of log Σ exp(β⟨u_i, u_j⟩).
+    """M points on the sphere of radius √n, spread out by descent of log Σ exp(β⟨u_i, u_j⟩)/β.
 
-    β rises to a few times log M over (1 − c)², with c the cosine of the random coding bound, so
-    that the nearest pairs come to dominate.
+    β rises to 4 log M, so that the nearest pairs come to dominate.
     """
     check_count("modes", modes, 2)
     check_count("dimension", dimension, 2)
