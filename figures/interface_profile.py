@@ -153,7 +153,9 @@ def _fixed_dimension(table: Table) -> Figure:
         bottom.set_xlabel("number of cells $M$")
         lines = [
             Line2D([], [], color=style.GREY, lw=0.9, label="$c_n M^{1/n}$"),
-            Line2D([], [], color=style.GREY, lw=0.7, ls=":", label="ball floor"),
+            Line2D(
+                [], [], color=style.GREY, lw=0.7, ls=":", label="ball, a floor as $M \\to \\infty$"
+            ),
         ]
         _legend(top, *lines, loc="upper left")
     return figure
