@@ -1,100 +1,24 @@
-"""Claims: theorem → rows → verdict, from the tables alone.
-
-A claim holds when every one of its checks holds, is refuted when one of them excludes what the
-theorem says, and is inconclusive when an interval is too wide to tell the theorem from a nearly
-right law. The failure probability of a claim is split over its checks.
-"""
+"""Claims: theorem → rows → verdict, from the tables alone."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from theory.estimate import Estimate, Interval, fit_power_law, proportion_interval, stack
+from theory.estimate import (
+    Estimate,
+    Interval,
+    fit_offset_power_law,
+    fit_power_law,
+    proportion_interval,
+    stack,
+)
 
 from experiments.registry import choose
 from experiments.store import Row, read_table
+from experiments.verdict import Check, Checks, Claim, Verdict
 
-FAILURE = 1e-9
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the tables say of a claim; `effect` and `interval` are of the worst check."""
-
-    id: str
-    theorem: str
-    statement: str
-    verdict: str
-    effect: float | None
-    interval: tuple[float, float] | None
-    failure_probability: float | None
-    command: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison: an interval for the effect, and the effects that the theorem allows.
-
-    `resolution` is the widest interval that still tells the theorem from its falsifier.
-    """
-
-    effect: float
-    interval: Interval
-    allowed: Interval
-    resolution: float = math.inf
-
-    @property
-    def verdict(self) -> str:
-        """Refuted, inconclusive or holds."""
-        lower, upper = self.interval
-        if upper < self.allowed.lower or lower > self.allowed.upper:
-            return "refuted"
-        narrow = upper - lower <= self.resolution
-        return "holds" if narrow and lower <= upper else "inconclusive"
-
-
-Checks = Callable[[list[Row], float], list[Check]]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the theory, the experiment whose rows bear on it, and how they are judged."""
-
-    id: str
-    theorem: str
-    statement: str
-    experiment: str
-    checks: Checks
-
-    @property
-    def command(self) -> str:
-        """What makes the rows of this claim and judges it."""
-        return f"noncommit run {self.experiment} && noncommit verify --claim {self.id}"
-
-    def judge(self, rows: list[Row]) -> Verdict:
-        """The verdict on these rows: missing when none of them bears on the claim."""
-        checks = self.checks(rows, FAILURE)
-        said = {check.verdict for check in checks}
-        order = ("refuted", "inconclusive", "holds")
-        verdict = next((v for v in order if v in said), "missing")
-        if not checks:
-            return self._verdict("missing", None, None, None)
-        worst = max(checks, key=lambda c: (-order.index(c.verdict), _strain(c)))
-        ends = (float(worst.interval.lower), float(worst.interval.upper))
-        return self._verdict(verdict, worst.effect, ends, FAILURE)
-
-    def _verdict(
-        self,
-        verdict: str,
-        effect: float | None,
-        interval: tuple[float, float] | None,
-        failure: float | None,
-    ) -> Verdict:
-        return Verdict(
-            self.id, self.theorem, self.statement, verdict, effect, interval, failure, self.command
-        )
+OF_A_FIT = 1e-2  # a fit of few points has few degrees of freedom, and no interval at 1e-9
+FEWEST = 8  # cells from which on a profile at fixed n is fitted
 
 
 def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
@@ -110,13 +34,6 @@ def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
 
 def _rows(path: Path) -> list[Row]:
     return read_table(path) if path.is_file() else []
-
-
-def _strain(check: Check) -> float:
-    """How near the interval comes to being excluded, to choose which check to show."""
-    half = (check.interval.upper - check.interval.lower) / 2
-    nearest = float(np.clip(check.effect, *check.allowed))
-    return abs(check.effect - nearest) / half if half > 0 else 0.0
 
 
 def _number(row: Row, name: str) -> float:
@@ -212,6 +129,36 @@ def _found_cluster(rows: list[Row], failure: float) -> list[Check]:
     return [_penalty(row, failure / len(room), Interval(1.0, 1.0), 0.04) for row in room]
 
 
+def _fixed_dimension_exponent(dimension: int) -> Checks:
+    """The exponent of P in M at one n, fitted beside an offset, told from that of n + 1."""
+
+    def checks(rows: list[Row], failure: float) -> list[Check]:
+        chosen = [row for row in _of_family(rows, "best") if row["dimension"] == dimension]
+        chosen = [row for row in chosen if _number(row, "modes") >= FEWEST]
+        if len(chosen) < 5:
+            return []
+        found = stack([_estimate(row, "perimeter") for row in chosen])
+        fit = fit_offset_power_law([_number(row, "modes") for row in chosen], found).exponent
+        law = 1 / dimension
+        resolution = 2 * (law - 1 / (dimension + 1))
+        return [Check(fit.value, fit.interval(failure), Interval(law, law), resolution)]
+
+    return checks
+
+
+def _below_random_codes(rows: list[Row], failure: float) -> list[Check]:
+    """D over √((e^{2R} − 1)/(2R)) where no simplicial cluster fits; across 1 nothing is said."""
+    chosen = [row for row in _of_family(rows, "best") if _number(row, "dimension") >= 8]
+    chosen = [row for row in chosen if _number(row, "modes") > _number(row, "dimension") + 1]
+    checks = []
+    for row in chosen:
+        ratio = _estimate(row, "penalty").scaled(1 / _number(row, "band_upper"))
+        inside = ratio.interval(failure / len(chosen))
+        resolution = math.inf if inside.upper < 1 else 0.0
+        checks.append(Check(float(ratio.value), inside, Interval(0.0, 1.0), resolution))
+    return checks
+
+
 def _sandwich(rows: list[Row], failure: float) -> list[Check]:
     """Flips minus the nearer side of the sandwich: at least 0 below, at most 0 above."""
     checks = []
@@ -291,6 +238,25 @@ CLAIMS = [
         "Where M ≤ n + 1 a search ends at the simplicial cluster's perimeter (D is 1)",
         "interface_profile",
         _found_cluster,
+    ),
+    *[
+        Claim(
+            f"exponent-{n}",
+            "Theorem 6",
+            f"At n = {n}, best found P is an offset + a slope·M^(1/{n}) from M = {FEWEST} "
+            f"(exponent is {1 / n:.4g})",
+            "interface_profile",
+            _fixed_dimension_exponent(n),
+            OF_A_FIT,
+        )
+        for n in (1, 2, 3, 4)
+    ],
+    Claim(
+        "below-random-codes",
+        "Theorem 6",
+        "At n ≥ 8 the best found lie below √((e^2R − 1)/(2R)), random codes (D over it is below 1)",
+        "interface_profile",
+        _below_random_codes,
     ),
     Claim(
         "decoder-sandwich",

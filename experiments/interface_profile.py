@@ -37,7 +37,7 @@ class Grid:
         default=tuple(2**k for k in range(1, 13)), metadata={"help": "M at the large n"}
     )
     crossover_dimensions: tuple[int, ...] = field(
-        default=(6, 8, 12, 16, 24, 32, 48, 64), metadata={"help": "n of the crossover"}
+        default=(6, 8, 12, 16, 24, 32, 64), metadata={"help": "n of the crossover"}
     )
     crossover: tuple[int, ...] = field(
         default=(4, 16, 64, 256, 1024, 4096), metadata={"help": "M of the crossover"}
@@ -70,9 +70,9 @@ class Grid:
 PRESETS = {
     "quick": Grid((4, 64), (2,), (64,), 3, (4,), (8,), (16,), (2, 7), effort=0.1),
     "default": Grid(
-        (2, 16, 256, 4096),
+        (2, 8, 16, 64, 256, 1024, 4096),
         (2, 3, 4),
-        (4, 16, 64, 256),
+        (4, 8, 16, 32, 64, 128, 256),
         256,
         (4, 16),
         (8, 16),

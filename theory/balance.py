@@ -9,7 +9,7 @@ over a set of lines and y a scrambled Sobol set in n − 1 dimensions.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -24,12 +24,13 @@ from scipy.stats import qmc
 from theory import line
 from theory.check import check_count
 from theory.estimate import Estimate, from_samples
-from theory.line import Lines
+from theory.line import Cut, Lines
 from theory.partition import PowerDiagram, check_masses
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
-STEPS = 60
+STEPS, HALVINGS = 60, 20
+NEAR = 2.5  # times a usual mass: near balance no cell has more in excess
 EMPTY = 0.1  # share of its mass below which a cell is taken to be empty
 RAISES = 8  # times that empty cells are raised, since those raised together compete
 RAISED_ON = 1 << 14  # points on which the lack of an empty cell is looked up
@@ -166,22 +167,22 @@ def newton(
         tolerance: largest error left, relative to the least mass.
         steps: the most steps taken.
     """
-    mass, laplacian = mass_and_laplacian(sets, diagram)
+    mass, laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)
     for _ in range(RAISES):
         empty = mass < EMPTY * law
         if not empty.any():
             break
         diagram = _raised(sets[0], diagram, law, empty)
-        mass, laplacian = mass_and_laplacian(sets, diagram)
+        mass, laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)
     least = 0.5 * min(float(mass[mass > 0].min()), float(law.min()))
     for _ in range(steps):
         error = np.abs(mass - law).max()
         if error <= tolerance * law.min():
             return diagram
-        step = solve(laplacian, law - mass)
-        for halving in range(40):
-            trial = PowerDiagram(diagram.sites, diagram.offsets + step / 2**halving)
-            trial_mass, trial_laplacian = mass_and_laplacian(sets, trial)
+        for step in newton_steps(laplacian, law - mass):
+            trial = PowerDiagram(diagram.sites, diagram.offsets + step)
+            trial_cuts = crossings(sets, trial)
+            trial_mass, trial_laplacian = mass_and_laplacian(trial_cuts, trial)
             enough = trial_mass.min() >= min(least, float(mass.min()))
             if enough and np.abs(trial_mass - law).max() < error:
                 break
@@ -223,16 +224,37 @@ def solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
     return step - step.mean()
 
 
+def crossings(sets: Iterable[Lines], diagram: PowerDiagram) -> Iterator[Cut]:
+    """The crossings of all lines of several sets."""
+    for one in sets:
+        yield from line.cuts(one, diagram)
+
+
+def newton_steps(laplacian: sparse.csr_array, lack: np.ndarray) -> Iterator[np.ndarray]:
+    """L⁻¹·lack, then shorter and shorter steps to try if that one overshoots.
+
+    Near balance only a cell that few lines met overshoots, since its diagonal is small: there the
+    step is cut at what gives a usual cell two masses. Far from it the offsets have a long way.
+    """
+    step, usual, diagonal = solve(laplacian, lack), 1 / len(lack), laplacian.diagonal()
+    yield step
+    if np.abs(lack).max() <= NEAR * usual and diagonal.any():
+        most = 2 * usual / np.median(diagonal[diagonal > 0])
+        step = 2 * np.clip(step, -most, most)
+    for halving in range(1, HALVINGS):
+        yield step / 2**halving
+
+
 def mass_and_laplacian(
-    sets: list[Lines], diagram: PowerDiagram
+    cuts: Iterable[Cut], diagram: PowerDiagram
 ) -> tuple[np.ndarray, sparse.csr_array]:
     """Mean cell masses over all lines and their exact derivative in the offsets."""
-    modes, count = diagram.modes, sum(one.count for one in sets)
+    modes, count = diagram.modes, 0
     mass, laplacian = np.zeros(modes), sparse.csr_array((modes, modes))
-    for one in sets:
-        for cut in line.cuts(one, diagram):
-            mass += line.masses(cut, modes)
-            laplacian = laplacian + line.laplacian(cut, line.weights(cut, diagram), modes)
+    for cut in cuts:
+        count += len(cut.last)
+        mass += line.masses(cut, modes)
+        laplacian = laplacian + line.laplacian(cut, line.weights(cut, diagram), modes)
     return mass / count, laplacian / count
 
 

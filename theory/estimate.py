@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 
 class Interval(NamedTuple):
@@ -144,6 +144,57 @@ def fit_power_law(x: Any, y: Estimate) -> Estimate:
     exponent = float(np.sum(influence * np.log(value)))
     spread = math.sqrt(np.sum((influence * sem / value) ** 2))
     return Estimate(exponent, spread, float(bias), int(np.min(y.count)))
+
+
+class OffsetPowerLaw(NamedTuple):
+    """y = offset + slope·x^exponent, each with its error."""
+
+    offset: Estimate
+    slope: Estimate
+    exponent: Estimate
+
+
+def fit_offset_power_law(x: Any, y: Estimate) -> OffsetPowerLaw:
+    """Offset, slope and exponent b of y = d + a·x^b together, by least relative squares.
+
+    The error of a point is a share of y that is the same for all: the scatter about the curve
+    (K − 3 degrees of freedom, Student's intervals) or the rms sem/y, whichever is more. So the
+    intervals hold the lack of fit of the curve, as far as it looks like scatter.
+
+    Args:
+        x: positive abscissae, shape (K,), at least five distinct.
+        y: positive values, shape (K,).
+
+    Raises:
+        ValueError: on mismatched shapes, fewer than five distinct x, non-positive x or y, or
+            values that no such curve comes near.
+    """
+    x, value = np.asarray(x, dtype=np.float64), np.asarray(y.value, dtype=np.float64)
+    if x.ndim != 1 or value.shape != x.shape or np.unique(x).size < 5:
+        raise ValueError(f"expected K ≥ 5 distinct x and K values, got {x.shape}, {value.shape}")
+    for name, column in (("x", x), ("y", value)):
+        if not ((column > 0) & np.isfinite(column)).all():
+            raise ValueError(f"a power law needs positive finite {name}, got {column.min()}")
+
+    def curve(x: np.ndarray, offset: float, slope: float, exponent: float) -> np.ndarray:
+        return offset + slope * x**exponent
+
+    guess = np.polyfit(np.log(x), np.log(value), 1)[0]
+    first = (0.0, value.max() / x.max() ** guess, guess)
+    try:
+        found, unit = optimize.curve_fit(
+            curve, x, value, first, sigma=value, absolute_sigma=True, maxfev=10_000
+        )
+    except RuntimeError as error:
+        raise ValueError(f"no offset, slope and exponent fit these values: {error}") from error
+    degrees = x.size - 3
+    scatter = np.sum((curve(x, *found) / value - 1) ** 2) / degrees
+    known = np.mean((np.broadcast_to(y.sem, value.shape) / value) ** 2)
+    sems = np.sqrt(np.diag(unit) * max(scatter, known))
+    parts = (
+        Estimate(float(v), float(s), 0.0, degrees + 1) for v, s in zip(found, sems, strict=True)
+    )
+    return OffsetPowerLaw(*parts)
 
 
 def check_probability(failure_probability: float) -> None:

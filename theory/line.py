@@ -16,14 +16,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy import sparse
 from scipy.spatial import ConvexHull, QhullError
 from scipy.special import ndtr
 
-from theory.gaussian import pdf
+from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
-from theory.perimeter.crofton import CELLS, REACH, Crossings, envelope, highest, mean_cosine
+from theory.perimeter.crofton import (
+    CELLS,
+    REACH,
+    Crossings,
+    above,
+    envelope,
+    first,
+    highest,
+    mean_cosine,
+)
 
 # Lines handed to the device at once, padded: one shape to compile, and a second for long runs.
 FEW, MANY = 1 << 12, 1 << 16
@@ -65,6 +74,16 @@ class Cut(NamedTuple):
     last: Int[np.ndarray, " lines"]
     directions: Float[np.ndarray, "lines n"]
     bases: Float[np.ndarray, "lines n"]
+
+
+@partial(jax.jit, static_argnames=("count", "dimension"))
+def random_lines(key: PRNGKeyArray, count: int, dimension: int) -> Lines:
+    """Independent lines: θ uniform on the sphere, y ~ γ on θ^⊥."""
+    direction_key, base_key = jax.random.split(key)
+    theta = normal(direction_key, (count, dimension), "float64")
+    theta = theta / jnp.linalg.norm(theta, axis=1, keepdims=True)
+    base = normal(base_key, (count, dimension), "float64")
+    return Lines(theta, base - jnp.sum(base * theta, axis=1, keepdims=True) * theta)
 
 
 def cuts(lines: Lines, diagram: PowerDiagram, places: int | None = None) -> Iterator[Cut]:
@@ -165,14 +184,15 @@ def _part(lines: Lines, start: int, count: int) -> Lines:
     directions = np.asarray(lines.directions)
     if len(directions) > 1:
         directions = directions[chosen]
-    return Lines(jnp.asarray(np.broadcast_to(directions, bases.shape)), jnp.asarray(bases))
+    return Lines(jnp.asarray(directions), jnp.asarray(bases))
 
 
 def _flat(part: Lines, count: int, found: Crossings, last: Array) -> Cut:
     t = np.asarray(found.t)[:count]
     met = np.isfinite(t)
     left, right = (np.asarray(side)[:count][met] for side in (found.left, found.right))
-    directions, bases = (np.asarray(side)[:count] for side in (part.directions, part.bases))
+    bases = np.asarray(part.bases)[:count]
+    directions = np.broadcast_to(np.asarray(part.directions)[:count], bases.shape)
     return Cut(np.nonzero(met)[0], t[met], left, right, np.asarray(last)[:count], directions, bases)
 
 
@@ -189,24 +209,25 @@ def _cross(
     """Crossings of all lines, block by block of `size` lines, and the cell at the far end."""
     blocks = lines.count // size
 
+    rows = min(size, lines.directions.shape[0])  # 1 if parallel: the slopes are the same for all
+
     def block(part: tuple[Array, Array]) -> tuple[Crossings, Array, Array]:
         theta, base = part
-        start = highest(_scores(diagram, base - REACH * theta))
+        slopes = jnp.matmul(theta, diagram.sites.T, precision="highest")
+        heights = jnp.matmul(base, diagram.sites.T, precision="highest") + diagram.offsets
+        start = highest(heights - REACH * slopes)
         if table is None:
-            slopes = jnp.matmul(theta, diagram.sites.T, precision="highest")
-            found, finished = envelope(slopes, _scores(diagram, base), places)
+            found, finished = envelope(jnp.broadcast_to(slopes, heights.shape), heights, places)
         else:
             found, finished = _walk(diagram, jnp.asarray(table), theta, base, start, places)
         return found, _far_end(found, start), finished
 
-    parts = (side.reshape(blocks, size, -1) for side in (lines.directions, lines.bases))
-    found, last, finished = lax.map(block, tuple(parts))
+    directions = lines.directions.reshape(-1, rows, diagram.dimension)
+    directions = jnp.broadcast_to(directions, (blocks, rows, diagram.dimension))
+    parts = directions, lines.bases.reshape(blocks, size, -1)
+    found, last, finished = lax.map(block, parts)
     flat = Crossings(*(side.reshape(blocks * size, -1) for side in found))
     return flat, last.reshape(-1), jnp.all(finished)
-
-
-def _scores(diagram: PowerDiagram, x: Array) -> Array:
-    return jnp.matmul(x, diagram.sites.T, precision="highest") + diagram.offsets
 
 
 def _far_end(found: Crossings, start: Array) -> Array:
@@ -234,7 +255,7 @@ def _walk(
         behind = -gap[:, dimension] - sum(gap[:, k] * base[:, k, None] for k in range(dimension))
         meet = jnp.where(steeper > 0, behind / steeper, jnp.inf)
         t = jnp.min(meet, axis=1)
-        ahead = jnp.min(jnp.where(meet == t[:, None], table[current], diagram.modes - 1), axis=1)
+        ahead = first(meet <= above(t)[:, None], table[current])
         active = active & (t <= REACH)
         ts = ts.at[step].set(jnp.where(active, t, jnp.inf))
         found = Crossings(ts, lefts.at[step].set(current), rights.at[step].set(ahead))

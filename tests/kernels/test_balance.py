@@ -1,11 +1,21 @@
 """Prescribed masses: against exact cells, independent counts, and certificates that can fail."""
 
+from itertools import islice
+
 import jax
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from tests.significance import check_mean, check_rejects
-from theory.balance import balance, certify, line_sets, mass_and_laplacian
+from theory.balance import (
+    balance,
+    certify,
+    crossings,
+    line_sets,
+    mass_and_laplacian,
+    newton_steps,
+)
 from theory.estimate import Estimate
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, intervals, orthants, simplicial_cluster
@@ -78,9 +88,10 @@ def test_the_derivative_is_that_of_the_frozen_masses():
     sets = list(line_sets(key(), 3, 2, 4096))
 
     def reached(offsets: np.ndarray) -> np.ndarray:
-        return mass_and_laplacian(sets, PowerDiagram(diagram.sites, offsets))[0]
+        moved = PowerDiagram(diagram.sites, offsets)
+        return mass_and_laplacian(crossings(sets, moved), moved)[0]
 
-    laplacian = mass_and_laplacian(sets, diagram)[1].toarray()
+    laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)[1].toarray()
     for j in range(6):
         step = np.zeros(6)
         step[j] = 1e-5
@@ -92,7 +103,7 @@ def test_the_derivative_is_that_of_the_frozen_masses():
 def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites():
     diagram = PowerDiagram(simplicial_cluster(4).sites)
     sets = list(line_sets(key(), diagram.dimension, 32, 1 << 16))
-    laplacian = mass_and_laplacian(sets, diagram)[1].toarray()
+    laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)[1].toarray()
     areas = facet_areas(key(1), diagram, lines=400_000)
     pairs = np.triu_indices(4, 1)
     np.testing.assert_allclose(-laplacian[pairs] * np.sqrt(2), areas.value[pairs], rtol=0.05)
@@ -143,3 +154,27 @@ def test_duplicate_sites_and_no_lines_are_refused():
         balance(key(), PowerDiagram(np.ones((3, 2))))
     with pytest.raises(ValueError, match="lines"):
         balance(key(), random_sites(10, 3), lines=0)
+
+
+def test_near_balance_a_cell_that_was_hardly_met_does_not_overshoot():
+    """Six cells, all neighbours; the first was met a millionth as often and lacks its mass."""
+    weight = np.ones((6, 6))
+    weight[0] = weight[:, 0] = 1e-6
+    weight /= 30
+    np.fill_diagonal(weight, 0)
+    laplacian = csr_array(np.diag(weight.sum(axis=1)) - weight)
+    lack = np.array([1.0, -0.2, -0.2, -0.2, -0.2, -0.2]) / 6
+    whole, cut, half = islice(newton_steps(laplacian, lack), 3)
+    np.testing.assert_allclose(laplacian @ whole, lack, atol=1e-8)
+    np.testing.assert_allclose(half, cut / 2)
+    usual = 2 / 6 / np.median(laplacian.diagonal())
+    assert cut[0] == pytest.approx(usual)
+    assert whole[0] > 1e4 * usual
+
+
+def test_far_from_balance_nothing_is_cut():
+    laplacian = csr_array((6 * np.eye(6) - 1) / 30)
+    lack = np.array([5, -1, -1, -1, -1, -1.0])
+    whole, half = islice(newton_steps(laplacian, lack), 2)
+    np.testing.assert_allclose(laplacian @ whole, lack, atol=1e-12)
+    np.testing.assert_allclose(half, whole / 2)

@@ -12,6 +12,7 @@ from tests.significance import check_mean, check_rejects, check_slope
 from tests.strategies import reals, scales
 from theory.estimate import (
     Estimate,
+    fit_offset_power_law,
     fit_power_law,
     from_samples,
     proportion,
@@ -152,3 +153,48 @@ def test_bad_input_is_named(said: str):
         BAD[said]()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# Offset, slope and exponent together
+
+
+@pytest.mark.parametrize("offset", [0.0, -0.3, 2.0])
+def test_an_exact_curve_gives_its_offset_slope_and_exponent(offset):
+    x = 2.0 ** np.arange(3, 11)
+    fit = fit_offset_power_law(x, Estimate(offset + 0.7 * x**0.4))
+    for found, truth in zip(fit, (offset, 0.7, 0.4), strict=True):
+        np.testing.assert_allclose(found.value, truth, atol=1e-5)
+
+
+def test_intervals_of_a_noisy_curve_cover_and_reject():
+    """200 fits at failure 0.05 each: misses are binomial, and a wrong exponent is rejected."""
+    rng, x = np.random.default_rng(5), 2.0 ** np.arange(3, 11)
+    truth = -0.2 + 0.7 * x**0.5
+    fits = [
+        fit_offset_power_law(x, Estimate(truth * (1 + 0.003 * rng.normal(size=x.size))))
+        for _ in range(200)
+    ]
+    misses = sum(not fit.exponent.interval(0.05).contains(0.5) for fit in fits)
+    lower, upper = stats.binom.ppf([1e-6, 1 - 1e-6], 200, 0.05)
+    assert lower <= misses <= upper
+    assert not any(fit.exponent.interval(1e-3).contains(0.7) for fit in fits)
+
+
+def test_known_errors_widen_a_fit_that_happens_to_be_exact():
+    x = 2.0 ** np.arange(3, 11)
+    fit = fit_offset_power_law(x, Estimate(x**0.5, 0.01 * x**0.5, 0.0, 10))
+    assert fit.exponent.sem > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], "K ≥ 5 distinct x"),
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4], "K ≥ 5 distinct x"),
+        ([1, 2, 3, 4, -5], [1, 2, 3, 4, 5], "positive finite x"),
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4, math.nan], "positive finite y"),
+    ],
+)
+def test_a_curve_with_an_offset_needs_five_positive_points(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        fit_offset_power_law(x, Estimate(np.array(y, dtype=float)))

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from tests.significance import check_mean, check_rejects
-from theory import bound, line, perimeter
+from theory import bound, line, perimeter, start
 from theory.balance import line_sets, voronoi_offsets
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import expected_maximum, normal
-from theory.line import Cut, Lines
-from theory.minimal import random_lines
+from theory.line import Cut, Lines, random_lines
 from theory.partition import PowerDiagram, intervals, random_code, simplicial_cluster
 from theory.perimeter.crofton import REACH
 
@@ -235,6 +234,18 @@ def test_the_walk_crosses_what_the_scan_crosses(dimension: int, monkeypatch: pyt
     assert line.neighbours(diagram) is not None
     cut = compare_walk_and_scan(diagram, monkeypatch)
     assert (line.masses(cut, 100) > 0).all()
+
+
+def test_the_walk_starts_in_the_right_cell_of_parallel_lines():
+    """XLA works the scores out twice there, with and without fused multiply-adds."""
+    sites = start.lattice("hexagonal", key(3), 128)
+    diagram = PowerDiagram(sites, -(np.asarray(sites) ** 2).sum(axis=1) / 2)
+    for lines in line_sets(key(1), 2, 4, 8192):
+        (cut,) = line.cuts(lines, diagram)
+        assert line.masses(cut, 128).min() > 0
+        first = cut.left[np.append(True, np.diff(cut.line) > 0)]
+        far = lines.bases - REACH * lines.directions
+        np.testing.assert_array_equal(first, np.asarray(diagram.label(far)))
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

@@ -81,6 +81,49 @@ INTERFACE = [claim.id for claim in CLAIMS if claim.experiment == "interface_exac
 DECODER = [claim.id for claim in CLAIMS if claim.experiment == "decoder_tube"]
 
 
+def law_rows(dimension: int, exponent: float, scatter: float = 1e-3) -> list[store.Row]:
+    """P = −0.2 + 0.5·M^exponent with alternating relative errors."""
+    modes = [2**k for k in range(3, 11)]
+    return [
+        {
+            "family": "best",
+            "modes": m,
+            "dimension": dimension,
+            "perimeter_value": (0.5 * m**exponent - 0.2) * (1 + scatter * (-1) ** k),
+            "perimeter_sem": 1e-5,
+            "perimeter_bias": 0.0,
+            "perimeter_count": 1000,
+        }
+        for k, m in enumerate(modes)
+    ]
+
+
+def coded_rows(over: float, sem: float = 1e-3) -> list[store.Row]:
+    """D at `over` times the upper curve of n = 16, and a cluster, of which nothing is said."""
+    law = {"penalty_sem": sem, "penalty_bias": 0.0, "penalty_count": 1000, "band_upper": 1.2}
+    coded = {"modes": 256, "dimension": 16, "penalty_value": over * 1.2}
+    cluster = {"modes": 9, "dimension": 8, "penalty_value": 1.0}
+    return [{"family": "best", **law, **row} for row in (coded, cluster)]
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4])
+def test_the_exponent_at_fixed_dimension_is_told_from_its_neighbours(dimension: int):
+    claim = BY_ID[f"exponent-{dimension}"]
+    assert claim.judge(law_rows(dimension, 1 / dimension)).verdict == "holds"
+    assert claim.judge(law_rows(dimension, 1 / (dimension + 1))).verdict == "refuted"
+    assert claim.judge(law_rows(dimension, 1 / dimension, scatter=0.3)).verdict == "inconclusive"
+    assert claim.judge(law_rows(dimension, 1 / dimension)[:4]).verdict == "missing"
+    assert claim.judge(law_rows(dimension + 1, 1 / dimension)).verdict == "missing"
+
+
+def test_the_side_of_the_upper_curve_is_said_only_when_it_is_clear():
+    claim = BY_ID["below-random-codes"]
+    assert claim.judge(coded_rows(0.9)).verdict == "holds"
+    assert claim.judge(coded_rows(1.1)).verdict == "refuted"
+    assert claim.judge(coded_rows(1.0)).verdict == "inconclusive"
+    assert claim.judge(coded_rows(0.9)[1:]).verdict == "missing"
+
+
 @pytest.mark.parametrize("name", INTERFACE)
 def test_a_true_table_holds(name: str):
     assert BY_ID[name].judge(interface_rows()).verdict == "holds"

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.check import check_count
 from theory.estimate import Estimate, from_samples
@@ -180,7 +180,7 @@ def envelope(
         intercept = jnp.take_along_axis(intercepts, current[:, None], axis=1)
         meet = jnp.where(slopes > slope, (intercept - intercepts) / (slopes - slope), jnp.inf)
         t = jnp.min(meet, axis=1)
-        ahead = jnp.min(jnp.where(meet == t[:, None], classes, slopes.shape[1] - 1), axis=1)
+        ahead = first(meet <= above(t)[:, None], classes)
         active = active & (t <= REACH)
         new = (jnp.where(active, t, jnp.inf), current, ahead)
         found = Crossings(*(f.at[:, step].set(v) for f, v in zip(found, new, strict=True)))
@@ -196,5 +196,18 @@ def envelope(
 def highest(scores: Float[Array, "lines modes"]) -> Int[Array, " lines"]:
     """The first class of the highest score; XLA's own argmax does not vectorise on CPUs."""
     classes = jnp.arange(scores.shape[1], dtype=jnp.int32)
-    top = jnp.max(scores, axis=1, keepdims=True)
-    return jnp.min(jnp.where(scores == top, classes, scores.shape[1] - 1), axis=1)
+    return first(-scores <= above(-jnp.max(scores, axis=1))[:, None], classes)
+
+
+def first(chosen: Bool[Array, "lines modes"], classes: Int[Array, "..."]) -> Int[Array, " lines"]:
+    """The least of the classes chosen."""
+    return jnp.min(jnp.where(chosen, classes, jnp.iinfo(jnp.int32).max), axis=1)
+
+
+def above(least: Float[Array, " lines"]) -> Float[Array, " lines"]:
+    """A little more than the least of several numbers: those below it tie.
+
+    XLA may work the numbers out twice, for the minimum and for the comparison with it, once with
+    fused multiply-adds and once without: compared by equality, none might be the least.
+    """
+    return least + 16 * jnp.finfo(least.dtype).eps * (1 + jnp.abs(least))
