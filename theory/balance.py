@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from scipy import sparse
 from scipy.sparse.linalg import cg
 from scipy.special import ndtri
@@ -29,7 +29,7 @@ from theory.partition import PowerDiagram, check_masses
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
-STEPS, HALVINGS = 60, 20
+STEPS, HALVINGS = 60, 24
 NEAR = 2.5  # times a usual mass: near balance no cell has more in excess
 EMPTY = 0.1  # share of its mass below which a cell is taken to be empty
 RAISES = 8  # times that empty cells are raised, since those raised together compete
@@ -140,17 +140,19 @@ def line_sets(key: PRNGKeyArray, dimension: int, directions: int, lines: int) ->
     for seed in np.asarray(jax.random.bits(key, (directions, 2), "uint32")):
         rng = np.random.default_rng(seed)
         frame = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0].T
-        base = gaussian_sobol(rng, size, dimension - 1)
-        yield Lines(jnp.asarray(frame[:1]), jnp.matmul(base, frame[1:], precision="highest"))
+        base = gaussian_sobol(rng, size, dimension - 1) @ frame[1:]
+        yield Lines(jnp.asarray(frame[:1]), jnp.asarray(base))
 
 
-def gaussian_sobol(rng: np.random.Generator, size: int, dimension: int) -> Array:
+def gaussian_sobol(
+    rng: np.random.Generator, size: int, dimension: int
+) -> Float[np.ndarray, "points n"]:
     """Scrambled Sobol points under Φ⁻¹; in dimension 0 there is one point."""
     if dimension == 0:
-        return jnp.zeros((1, 0))
+        return np.zeros((1, 0))
     uniform = qmc.Sobol(dimension, rng=rng).random_base2(size.bit_length() - 1)
     # A scrambled coordinate may be 0, which is −∞.
-    return jax.scipy.special.ndtri(jnp.clip(jnp.asarray(uniform), 2.0**-54, 1 - 2.0**-53))
+    return ndtri(np.clip(uniform, 2.0**-54, 1 - 2.0**-53))
 
 
 def newton(
@@ -174,12 +176,14 @@ def newton(
             break
         diagram = _raised(sets[0], diagram, law, empty)
         mass, laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)
-    least = 0.5 * min(float(mass[mass > 0].min()), float(law.min()))
+    least, skipped = 0.5 * min(float(mass[mass > 0].min()), float(law.min())), 0
     for _ in range(steps):
         error = np.abs(mass - law).max()
         if error <= tolerance * law.min():
             return diagram
-        for step in newton_steps(laplacian, law - mass):
+        for number, step in enumerate(newton_steps(laplacian, law - mass)):
+            if number < skipped:
+                continue
             trial = PowerDiagram(diagram.sites, diagram.offsets + step)
             trial_cuts = crossings(sets, trial)
             trial_mass, trial_laplacian = mass_and_laplacian(trial_cuts, trial)
@@ -188,6 +192,8 @@ def newton(
                 break
         else:
             return diagram  # the masses of the frozen lines are met as well as rounding allows
+        # Steps that overshot are not tried again at once; longer ones are when one fits at once.
+        skipped = number if number > skipped else max(0, number - 2)
         diagram, mass, laplacian = trial, trial_mass, trial_laplacian
     return diagram
 
@@ -202,12 +208,12 @@ def _raised(
     count = min(RAISED_ON, lines.count)
     # One point a line, at t of a low-discrepancy sequence under Φ⁻¹.
     t = ndtri((np.arange(count) * 0.6180339887498949 + 0.5) % 1)
-    x = lines.bases[:count] + jnp.asarray(t)[:, None] * lines.directions[:count]
-    top = jnp.max(diagram.scores(x), axis=1)
-    offsets = np.array(diagram.offsets)
+    x = np.asarray(lines.bases)[:count] + t[:, None] * np.asarray(lines.directions)[:count]
+    top = np.asarray(jnp.max(diagram.scores(jnp.asarray(x)), axis=1))
+    sites, offsets = np.asarray(diagram.sites), np.array(diagram.offsets)
     for cell in np.flatnonzero(empty):
-        lack = top - x @ diagram.sites[cell] - offsets[cell]
-        offsets[cell] += float(jnp.quantile(lack, law[cell]))
+        lack = top - x @ sites[cell] - offsets[cell]
+        offsets[cell] += np.quantile(lack, law[cell])
     return PowerDiagram(diagram.sites, offsets)
 
 
@@ -240,7 +246,9 @@ def newton_steps(laplacian: sparse.csr_array, lack: np.ndarray) -> Iterator[np.n
     yield step
     if np.abs(lack).max() <= NEAR * usual and diagonal.any():
         most = 2 * usual / np.median(diagonal[diagonal > 0])
-        step = 2 * np.clip(step, -most, most)
+        if np.abs(step).max() > most:
+            step = np.clip(step, -most, most)
+            yield step
     for halving in range(1, HALVINGS):
         yield step / 2**halving
 

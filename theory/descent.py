@@ -10,6 +10,7 @@ in which ridges appear through the gaps that close; 2P_ε − P_{2ε} is P up to
 held by multipliers λ, the pressures of the cells: L·λ = ∂P/∂b with L = ∂m/∂b.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -42,12 +43,11 @@ def lloyd(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int, iterations: i
     Fixed points are the critical points of W₂(γ, Σ δ_{a_i}/M) in the sites, whose gradient is
     (a_i − centroid of B_i)/M; momentum shortens the way of defects that are many cells long.
     """
-    optimizer = optax.sgd(optax.cosine_decay_schedule(STEP, max(1, iterations)), MOMENTUM)
 
     def draw(own: PRNGKeyArray) -> list[Lines]:
         return list(line_sets(own, diagram.dimension, DIRECTIONS, lines))
 
-    return _follow(key, diagram, optimizer, iterations, draw, _from_centroids)
+    return _follow(key, diagram, _momentum(iterations), iterations, draw, _from_centroids)
 
 
 def descend(
@@ -58,7 +58,7 @@ def descend(
     width = WIDTH * math.sqrt(diagram.dimension) * spacing
     # In more dimensions the gradient is noisier and Lloyd ends nearer the minimum.
     rate = RATE * spacing * min(1.0, 4 / diagram.dimension)
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, max(1, iterations)))
+    optimizer = _compiled(optax.adam(optax.cosine_decay_schedule(rate, max(1, iterations))))
 
     def draw(own: PRNGKeyArray) -> list[Lines]:
         return [random_lines(own, lines, diagram.dimension)]
@@ -151,6 +151,15 @@ def _follow(
         balanced = PowerDiagram(diagram.sites, np.asarray(diagram.offsets) + raised)
         diagram = moved(balanced, np.asarray(step))
     return diagram
+
+
+@functools.cache
+def _momentum(iterations: int) -> optax.GradientTransformation:
+    return _compiled(optax.sgd(optax.cosine_decay_schedule(STEP, max(1, iterations)), MOMENTUM))
+
+
+def _compiled(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    return optax.GradientTransformation(optimizer.init, jax.jit(optimizer.update))
 
 
 def _from_centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "modes n"]:

@@ -109,11 +109,11 @@ def _search(
     common_key, balance_key, *keys = jax.random.split(key, 3 + len(starts))
     common = random_lines(common_key, finer, span)
     frozen = list(line_sets(balance_key, span, DIRECTIONS, finer))
-    law = np.full(modes, 1 / modes)
+    law, tolerance = np.full(modes, 1 / modes), max(TOLERANCE, modes / finer)
     candidates, trials = {}, {}
 
     def judge(name: str, diagram: PowerDiagram) -> None:
-        candidates[name] = newton(frozen, diagram, law, TOLERANCE, BALANCING)
+        candidates[name] = newton(frozen, diagram, law, tolerance, BALANCING)
         mass, _ = mass_and_laplacian(crossings(frozen, candidates[name]), candidates[name])
         parts = [line.perimeter(cut) for cut in line.cuts(common, candidates[name])]
         # Sites that met lose cells, and without these the perimeter is too small.
@@ -150,9 +150,9 @@ def _finish(
     balance_key, certify_key, measure_key = jax.random.split(key, 3)
     if span > 1:
         lines = _power_of_two(effort * min(modes << 12, 4 * PAIRS / modes), 1 << 13)
-        diagram = newton(
-            list(line_sets(balance_key, span, 8, lines)), diagram, law, 1e-4, BALANCING
-        )
+        frozen = list(line_sets(balance_key, span, 8, lines))
+        # To a line's share of a cell: closer, the masses of these lines are not those of γ.
+        diagram = newton(frozen, diagram, law, max(1e-4, modes / lines), BALANCING)
         certificate = certify(certify_key, diagram, law, lines=2 * lines)
         measured = _power_of_two(effort * (1 << 19), 1 << 12)
     else:

@@ -172,6 +172,13 @@ def test_near_balance_a_cell_that_was_hardly_met_does_not_overshoot():
     assert whole[0] > 1e4 * usual
 
 
+def test_near_balance_a_short_step_is_not_cut():
+    laplacian = csr_array((6 * np.eye(6) - 1) / 30)
+    lack = np.array([0.05, -0.01, -0.01, -0.01, -0.01, -0.01])
+    whole, half = islice(newton_steps(laplacian, lack), 2)
+    np.testing.assert_allclose(half, whole / 2)
+
+
 def test_far_from_balance_nothing_is_cut():
     laplacian = csr_array((6 * np.eye(6) - 1) / 30)
     lack = np.array([5, -1, -1, -1, -1, -1.0])
