@@ -37,7 +37,7 @@ class Grid:
         default=tuple(2**k for k in range(1, 13)), metadata={"help": "M at the large n"}
     )
     crossover_dimensions: tuple[int, ...] = field(
-        default=(6, 8, 12, 16, 24, 32, 64), metadata={"help": "n of the crossover"}
+        default=(2, 3, 4, 6, 8, 12, 16, 24, 32, 64), metadata={"help": "n of the crossover"}
     )
     crossover: tuple[int, ...] = field(
         default=(4, 16, 64, 256, 1024, 4096), metadata={"help": "M of the crossover"}

@@ -34,6 +34,7 @@ FLAT, LLOYD, DESCENT = 4, 80, 40  # iterations at effort 1 up to n = 4
 CODED = (8, 8)  # beyond, where Lloyd ends sooner
 FINER = 8  # lines of the descent over Lloyd's: its gradient is the noisier one
 PAIRS, MOST_LINES = 1 << 26, 1 << 17  # (line, cell) pairs and lines of a pass, at most
+WALKED = 4  # times as many lines, where lines walk over neighbours and do not scan all cells
 # Beyond n = COMPACT a code is nearer the minimum than Lloyd on so many times fewer lines ends.
 COMPACT, COARSEST = 12, 4
 
@@ -104,7 +105,7 @@ def _search(
     modes, span = next(iter(starts.values())).shape
     # A centroid has n coordinates, and a line meets about M^{1/n} cells.
     wanted = 128 * effort * modes ** (1 - 1 / span) * max(1, span / 4)
-    most = min(PAIRS / modes, MOST_LINES)
+    most = min(_affordable(modes, span), MOST_LINES)
     lines, finer = (_power_of_two(min(wanted * k, most), 1 << 12) for k in (1, FINER))
     common_key, balance_key, *keys = jax.random.split(key, 3 + len(starts))
     common = random_lines(common_key, finer, span)
@@ -149,7 +150,7 @@ def _finish(
     law = np.full(modes, 1 / modes)
     balance_key, certify_key, measure_key = jax.random.split(key, 3)
     if span > 1:
-        lines = _power_of_two(effort * min(modes << 12, 4 * PAIRS / modes), 1 << 13)
+        lines = _power_of_two(effort * min(modes << 12, 4 * _affordable(modes, span)), 1 << 13)
         frozen = list(line_sets(balance_key, span, 8, lines))
         # To a line's share of a cell: closer, the masses of these lines are not those of γ.
         diagram = newton(frozen, diagram, law, max(1e-4, modes / lines), BALANCING)
@@ -171,6 +172,11 @@ def _checked(name: str, sites: object, modes: int, span: int) -> np.ndarray:
             f"start {name!r} must be finite sites of shape ({modes}, {span}), got {array.shape}"
         )
     return array
+
+
+def _affordable(modes: int, span: int) -> float:
+    """Lines of a pass of the search."""
+    return PAIRS / modes * (WALKED if span <= line.FLAT else 1)
 
 
 def _power_of_two(wanted: float, least: int) -> int:
