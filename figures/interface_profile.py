@@ -229,7 +229,7 @@ def _map_axes(axes: Axes, rows: Table, corners: np.ndarray) -> None:
         dimensions,
         color=style.VERMILION,
         lw=1.0,
-        label="$n = M - 1$: here and above $D = 1$",
+        label="$n = M - 1$: from here on the least $D$ is 1",
     )
     axes.set_yticks(_dimensions(rows), labels=[str(n) for n in _dimensions(rows)])
     axes.minorticks_off()
@@ -268,13 +268,8 @@ def _collapse(table: Table) -> Figure:
         _band(axes, 1.05 * max(rates, default=1.0))
         for n, look in _looks(rows).items():
             mine = [row for row in rows if row["dimension"] == n]
-            options: Look = {
-                "ls": "",
-                "markersize": 3,
-                "elinewidth": 0.8,
-                "label": f"n = {n}",
-                **look,
-            }
+            options: Look = {"ls": "", "markersize": 3, "elinewidth": 0.8, **look}
+            options["label"] = f"n = {n}"
             _points(axes, _column(mine, "rate"), mine, "penalty", **options)
         options = {"color": style.VERMILION, "marker": "^", "ls": "", "label": "$2^n$ orthants"}
         _points(axes, _column(orthants, "rate"), orthants, "penalty", **options)

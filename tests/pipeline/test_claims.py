@@ -1,5 +1,6 @@
 """Verdicts: true tables hold, tables bent a little are refuted, vague ones are inconclusive."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -82,14 +83,15 @@ DECODER = [claim.id for claim in CLAIMS if claim.experiment == "decoder_tube"]
 
 
 def law_rows(dimension: int, exponent: float, scatter: float = 1e-3) -> list[store.Row]:
-    """P = −0.2 + 0.5·M^exponent with alternating relative errors."""
+    """P² = −0.2 + 0.25·M^{2·exponent} with alternating relative errors in P."""
     modes = [2**k for k in range(3, 11)]
+    exact = [math.sqrt(0.25 * m ** (2 * exponent) - 0.2) for m in modes]
     return [
         {
             "family": "best",
             "modes": m,
             "dimension": dimension,
-            "perimeter_value": (0.5 * m**exponent - 0.2) * (1 + scatter * (-1) ** k),
+            "perimeter_value": exact[k] * (1 + scatter * (-1) ** k),
             "perimeter_sem": 1e-5,
             "perimeter_bias": 0.0,
             "perimeter_count": 1000,
@@ -111,7 +113,7 @@ def test_the_exponent_at_fixed_dimension_is_told_from_its_neighbours(dimension: 
     claim = BY_ID[f"exponent-{dimension}"]
     assert claim.judge(law_rows(dimension, 1 / dimension)).verdict == "holds"
     assert claim.judge(law_rows(dimension, 1 / (dimension + 1))).verdict == "refuted"
-    assert claim.judge(law_rows(dimension, 1 / dimension, scatter=0.3)).verdict == "inconclusive"
+    assert claim.judge(law_rows(dimension, 1 / dimension, scatter=0.6)).verdict == "inconclusive"
     assert claim.judge(law_rows(dimension, 1 / dimension)[:4]).verdict == "missing"
     assert claim.judge(law_rows(dimension + 1, 1 / dimension)).verdict == "missing"
 
