@@ -29,8 +29,9 @@ from theory.partition import PowerDiagram, check_masses
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
-STEPS, HALVINGS = 60, 24
-NEAR = 2.5  # times a usual mass: near balance no cell has more in excess
+STEPS, HALVINGS, HALVED = 60, 5, 20
+MEETINGS = 8  # of a line with a cell, from which on lines tell its mass; a line meets M^{1/n} cells
+SAVED = 1 << 12  # lines from which on a stage saves more than its compilation costs
 EMPTY = 0.1  # share of its mass below which a cell is taken to be empty
 RAISES = 8  # times that empty cells are raised, since those raised together compete
 RAISED_ON = 1 << 14  # points on which the lack of an empty cell is looked up
@@ -85,11 +86,9 @@ def balance(
     # At n = 1 one line is the whole space and the masses are exact; elsewhere the frozen lines
     # err by more than 1e-4, and Newton's last step overshoots this tolerance by far.
     tolerance = 1e-11 if diagram.dimension == 1 else 1e-4
-    balanced = PowerDiagram(diagram.sites, voronoi_offsets(np.asarray(diagram.sites, np.float64)))
-    for number, stage in enumerate((lines >> 6, lines >> 3, lines)):
-        stage_key = jax.random.fold_in(solve_key, number)
-        sets = line_sets(stage_key, diagram.dimension, directions, max(stage, 64 * directions))
-        balanced = newton(list(sets), balanced, law, tolerance)
+    start = PowerDiagram(diagram.sites, voronoi_offsets(np.asarray(diagram.sites, np.float64)))
+    sets = list(line_sets(solve_key, diagram.dimension, directions, max(lines, 64 * directions)))
+    balanced = newton_in_stages(sets, start, law, tolerance)
     return balanced, certify(certify_key, balanced, law, lines=2 * lines)
 
 
@@ -153,6 +152,23 @@ def gaussian_sobol(
     uniform = qmc.Sobol(dimension, rng=rng).random_base2(size.bit_length() - 1)
     # A scrambled coordinate may be 0, which is −∞.
     return ndtri(np.clip(uniform, 2.0**-54, 1 - 2.0**-53))
+
+
+def newton_in_stages(
+    sets: list[Lines], diagram: PowerDiagram, law: np.ndarray, tolerance: float, steps: int = STEPS
+) -> PowerDiagram:
+    """`newton` on the first 64th of the lines, the first 8th, and all.
+
+    Scrambled Sobol sets begin with smaller ones. A stage is passed over whose lines meet a cell
+    less than MEETINGS times, or are fewer than SAVED.
+    """
+    modes = diagram.modes
+    for share in (64, 8):
+        part = [Lines(one.directions, one.bases[: one.count // share]) for one in sets]
+        lines = sum(one.count for one in part)
+        if lines >= max(SAVED, MEETINGS * modes ** (1 - 1 / diagram.dimension)):
+            diagram = newton(part, diagram, law, max(tolerance, modes / lines), steps)
+    return newton(sets, diagram, law, tolerance, steps)
 
 
 def newton(
@@ -237,20 +253,30 @@ def crossings(sets: Iterable[Lines], diagram: PowerDiagram) -> Iterator[Cut]:
 
 
 def newton_steps(laplacian: sparse.csr_array, lack: np.ndarray) -> Iterator[np.ndarray]:
-    """L⁻¹·lack, then shorter and shorter steps to try if that one overshoots.
+    """L⁻¹·lack, its halves, and shorter steps to try if those overshoot.
 
-    Near balance only a cell that few lines met overshoots, since its diagonal is small: there the
-    step is cut at what gives a usual cell two masses. Far from it the offsets have a long way.
+    Where lines are few it is a cell that few of them met that overshoots, since its facets seem
+    small. Then they are taken to be so large that its diagonal is a usual one.
     """
-    step, usual, diagonal = solve(laplacian, lack), 1 / len(lack), laplacian.diagonal()
-    yield step
-    if np.abs(lack).max() <= NEAR * usual and diagonal.any():
-        most = 2 * usual / np.median(diagonal[diagonal > 0])
-        if np.abs(step).max() > most:
-            step = np.clip(step, -most, most)
-            yield step
-    for halving in range(1, HALVINGS):
+    step = solve(laplacian, lack)
+    for halving in range(HALVINGS):
         yield step / 2**halving
+    step = solve(_evened(laplacian), lack)
+    for halving in range(HALVED):
+        yield step / 2**halving
+
+
+def _evened(laplacian: sparse.csr_array) -> sparse.csr_array:
+    """The Laplacian with the edges of every vertex of a small diagonal scaled up to the median."""
+    diagonal = laplacian.diagonal()
+    met = diagonal > 0
+    if not met.any():
+        return laplacian
+    scale = np.maximum(1, np.median(diagonal[met]) / np.where(met, diagonal, np.inf))
+    edges = (sparse.diags_array(diagonal) - laplacian).tocoo()
+    weight = edges.data * np.maximum(scale[edges.row], scale[edges.col])
+    scaled = sparse.coo_array((weight, (edges.row, edges.col)), edges.shape).tocsr()
+    return sparse.diags_array(scaled.sum(axis=1)).tocsr() - scaled
 
 
 def mass_and_laplacian(

@@ -21,19 +21,20 @@ from theory.balance import (
     crossings,
     line_sets,
     mass_and_laplacian,
-    newton,
+    newton_in_stages,
 )
 from theory.check import check_count
 from theory.descent import BALANCING, DIRECTIONS, TOLERANCE, descend, lloyd
 from theory.estimate import Estimate
 from theory.line import random_lines
 from theory.partition import PowerDiagram
-from theory.perimeter.crofton import crofton
+from theory.perimeter.crofton import crofton, mean_cosine
 
 FLAT, LLOYD, DESCENT = 4, 80, 40  # iterations at effort 1 up to n = 4
 CODED = (8, 8)  # beyond, where Lloyd ends sooner
 FINER = 8  # lines of the descent over Lloyd's: its gradient is the noisier one
 PAIRS, MOST_LINES = 1 << 26, 1 << 17  # (line, cell) pairs and lines of a pass, at most
+MEETINGS = 1 << 16  # of lines and facets, that P is measured by at effort 1, about
 WALKED = 4  # times as many lines, where lines walk over neighbours and do not scan all cells
 # Beyond n = COMPACT a code is nearer the minimum than Lloyd on so many times fewer lines ends.
 COMPACT, COARSEST = 12, 4
@@ -114,7 +115,7 @@ def _search(
     candidates, trials = {}, {}
 
     def judge(name: str, diagram: PowerDiagram) -> None:
-        candidates[name] = newton(frozen, diagram, law, tolerance, BALANCING)
+        candidates[name] = newton_in_stages(frozen, diagram, law, tolerance, BALANCING)
         mass, _ = mass_and_laplacian(crossings(frozen, candidates[name]), candidates[name])
         parts = [line.perimeter(cut) for cut in line.cuts(common, candidates[name])]
         # Sites that met lose cells, and without these the perimeter is too small.
@@ -153,9 +154,10 @@ def _finish(
         lines = _power_of_two(effort * min(modes << 12, 4 * _affordable(modes, span)), 1 << 13)
         frozen = list(line_sets(balance_key, span, 8, lines))
         # To a line's share of a cell: closer, the masses of these lines are not those of γ.
-        diagram = newton(frozen, diagram, law, max(1e-4, modes / lines), BALANCING)
+        diagram = newton_in_stages(frozen, diagram, law, max(1e-4, modes / lines), BALANCING)
         certificate = certify(certify_key, diagram, law, lines=2 * lines)
-        measured = _power_of_two(effort * (1 << 19), 1 << 12)
+        # A line meets a facet with a chance in proportion to E|θ_1|.
+        measured = _power_of_two(effort * max(1 << 19, MEETINGS / mean_cosine(span)), 1 << 12)
     else:
         certificate, measured = certify(certify_key, diagram, law, lines=2), 2
     perimeter = crofton(measure_key, diagram, lines=measured)
