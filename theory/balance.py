@@ -185,13 +185,13 @@ def newton(
         tolerance: largest error left, relative to the least mass.
         steps: the most steps taken.
     """
-    mass, laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)
+    mass, laplacian = mass_and_laplacian(line.cuts(sets, diagram), diagram)
     for _ in range(RAISES):
         empty = mass < EMPTY * law
         if not empty.any():
             break
         diagram = _raised(sets[0], diagram, law, empty)
-        mass, laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)
+        mass, laplacian = mass_and_laplacian(line.cuts(sets, diagram), diagram)
     least, skipped = 0.5 * min(float(mass[mass > 0].min()), float(law.min())), 0
     for _ in range(steps):
         error = np.abs(mass - law).max()
@@ -201,7 +201,7 @@ def newton(
             if number < skipped:
                 continue
             trial = PowerDiagram(diagram.sites, diagram.offsets + step)
-            trial_cuts = crossings(sets, trial)
+            trial_cuts = line.cuts(sets, trial)
             trial_mass, trial_laplacian = mass_and_laplacian(trial_cuts, trial)
             enough = trial_mass.min() >= min(least, float(mass.min()))
             if enough and np.abs(trial_mass - law).max() < error:
@@ -244,12 +244,6 @@ def solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
     jacobi = sparse.diags_array(1 / raised)
     step, _ = cg(operator, right, rtol=1e-10, maxiter=4 * len(right) + 100, M=jacobi)
     return step - step.mean()
-
-
-def crossings(sets: Iterable[Lines], diagram: PowerDiagram) -> Iterator[Cut]:
-    """The crossings of all lines of several sets."""
-    for one in sets:
-        yield from line.cuts(one, diagram)
 
 
 def newton_steps(laplacian: sparse.csr_array, lack: np.ndarray) -> Iterator[np.ndarray]:

@@ -23,7 +23,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from theory import line
-from theory.balance import crossings, line_sets, mass_and_laplacian, newton, solve
+from theory.balance import line_sets, mass_and_laplacian, newton, solve
 from theory.gaussian import pdf
 from theory.line import Cut, Lines, random_lines
 from theory.partition import PowerDiagram
@@ -33,6 +33,7 @@ TOLERANCE, BALANCING = 0.02, 12  # of masses on the lines of a step, and Newton'
 STEP, MOMENTUM = 0.3, 0.8  # of Lloyd: share of the way to the centroid, and of the last step
 DIRECTIONS = 4  # few directions, so that Sobol points fill the cross-section of each
 MET = 0.1  # share of the mean mass below which a centroid is not known
+MOVED = 0.5  # share of a cell's mass that a step may move
 WIDTH = 0.1  # ε over √n times the distance of neighbouring sites: facets lie across most lines
 RATE = 0.01  # first step of the descent over the distance of neighbouring sites, for n ≤ 4
 
@@ -94,8 +95,7 @@ def gradient(cuts: list[Cut], diagram: PowerDiagram, width: float) -> Float[np.n
     total = np.zeros(diagram.sites.shape)
     for cut, push, weight in zip(cuts, pushes, weights, strict=True):
         held = push - (pressure[cut.left] - pressure[cut.right]) * weight
-        x = cut.bases[cut.line] + cut.t[:, None] * cut.directions[cut.line]
-        total += line.exchange(cut, held[:, None] * x, modes)
+        total += line.exchange(cut, held[:, None] * cut.points, modes)
     return total / sum(len(cut.last) for cut in cuts)
 
 
@@ -112,12 +112,27 @@ def tube_slope(cut: Cut, width: float) -> Float[np.ndarray, " crossings"]:
     return 2 * tube(width) - tube(2 * width)
 
 
-def moved(diagram: PowerDiagram, step: np.ndarray) -> PowerDiagram:
-    """Sites moved with their weights b + ‖a‖²/2 kept, so that the cells move along."""
-    sites = np.asarray(diagram.sites)
-    fresh = sites + step
-    shift = ((fresh**2).sum(axis=1) - (sites**2).sum(axis=1)) / 2
-    return PowerDiagram(fresh, np.asarray(diagram.offsets) - shift)
+def turned(diagram: PowerDiagram, step: np.ndarray, centroids: np.ndarray) -> PowerDiagram:
+    """Sites moved with the scores at the centroids of the cells kept, so that the cells stay.
+
+    Cells of prescribed mass may lie far from their sites; moved along with them, some get lost.
+    """
+    shift = np.einsum("mn,mn->m", step, centroids)
+    return PowerDiagram(np.asarray(diagram.sites) + step, np.asarray(diagram.offsets) - shift)
+
+
+def drift(
+    cuts: list[Cut], diagram: PowerDiagram, step: np.ndarray, centroids: np.ndarray
+) -> Float[np.ndarray, " modes"]:
+    """What `turned` adds to the masses, to first order: ⟨δ_i, x − c_i⟩ is added to score i."""
+    modes, total = diagram.modes, np.zeros(diagram.modes)
+    shift = np.einsum("mn,mn->m", step, centroids)
+    for cut in cuts:
+        x = cut.points
+        gain = np.einsum("cn,cn->c", step[cut.left] - step[cut.right], x)
+        gain = (gain - shift[cut.left] + shift[cut.right]) * line.weights(cut, diagram)
+        total += np.bincount(cut.left, gain, modes) - np.bincount(cut.right, gain, modes)
+    return total / sum(len(cut.last) for cut in cuts)
 
 
 def _follow(
@@ -138,18 +153,20 @@ def _follow(
     memory = optimizer.init(jnp.asarray(diagram.sites))
     for number in range(iterations):
         sets = draw(jax.random.fold_in(key, number))
-        cuts = list(crossings(sets, diagram))
+        cuts = list(line.cuts(sets, diagram))
         mass, laplacian = mass_and_laplacian(cuts, diagram)
         if mass.min() <= 0:
             diagram = newton(sets, diagram, law, TOLERANCE, BALANCING)
-            cuts = list(crossings(sets, diagram))
+            cuts = list(line.cuts(sets, diagram))
             mass, laplacian = mass_and_laplacian(cuts, diagram)
-        diagonal = laplacian.diagonal()
-        most = 1 / (modes * np.median(diagonal[diagonal > 0]))  # which moves one usual mass
-        raised = np.clip(solve(laplacian, law - mass), -most, most)
         step, memory = optimizer.update(jnp.asarray(slope(cuts, diagram)), memory)
+        step, middle = np.asarray(step), centroids(cuts, diagram)
+        lack = law - mass - drift(cuts, diagram, step, middle)
+        # Against its neighbours an offset is raised by its own lack over its diagonal.
+        lack = np.clip(lack, -MOVED / modes, MOVED / modes)
+        raised = solve(laplacian, lack - lack.mean())
         balanced = PowerDiagram(diagram.sites, np.asarray(diagram.offsets) + raised)
-        diagram = moved(balanced, np.asarray(step))
+        diagram = turned(balanced, step, middle)
     return diagram
 
 
@@ -162,15 +179,18 @@ def _compiled(optimizer: optax.GradientTransformation) -> optax.GradientTransfor
     return optax.GradientTransformation(optimizer.init, jax.jit(optimizer.update))
 
 
-def _from_centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "modes n"]:
-    """a_i − E[x | B_i], and 0 for a cell that hardly a line met."""
+def centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "modes n"]:
+    """E[x | B_i], and the site of a cell that hardly a line met."""
     mass, moment = np.zeros(diagram.modes), np.zeros(diagram.sites.shape)
     for cut in cuts:
         mass += line.masses(cut, diagram.modes)
         moment += line.moments(cut, diagram.modes)
     met = (mass > MET * mass.mean())[:, None]
-    away = np.asarray(diagram.sites) - moment / np.where(met, mass[:, None], 1)
-    return np.where(met, away, 0)
+    return np.where(met, moment / np.where(met, mass[:, None], 1), np.asarray(diagram.sites))
+
+
+def _from_centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "modes n"]:
+    return np.asarray(diagram.sites) - centroids(cuts, diagram)
 
 
 def _spacing(diagram: PowerDiagram) -> float:

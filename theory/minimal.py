@@ -18,19 +18,19 @@ from theory import line, partition, start
 from theory.balance import (
     Certificate,
     certify,
-    crossings,
+    enough_lines,
     line_sets,
     mass_and_laplacian,
     newton_in_stages,
 )
 from theory.check import check_count
 from theory.descent import BALANCING, DIRECTIONS, TOLERANCE, descend, lloyd
-from theory.estimate import Estimate
+from theory.estimate import Estimate, from_samples
 from theory.line import random_lines
 from theory.partition import PowerDiagram
-from theory.perimeter.crofton import crofton, mean_cosine
+from theory.perimeter.crofton import mean_cosine, unseen
 
-FLAT, LLOYD, DESCENT = 4, 80, 40  # iterations at effort 1 up to n = 4
+FLAT, LLOYD, DESCENT = 4, 160, 40  # iterations at effort 1 up to n = 4
 CODED = (8, 8)  # beyond, where Lloyd ends sooner
 FINER = 8  # lines of the descent over Lloyd's: its gradient is the noisier one
 PAIRS, MOST_LINES = 1 << 26, 1 << 17  # (line, cell) pairs and lines of a pass, at most
@@ -116,7 +116,7 @@ def _search(
 
     def judge(name: str, diagram: PowerDiagram) -> None:
         candidates[name] = newton_in_stages(frozen, diagram, law, tolerance, BALANCING)
-        mass, _ = mass_and_laplacian(crossings(frozen, candidates[name]), candidates[name])
+        mass, _ = mass_and_laplacian(line.cuts(frozen, candidates[name]), candidates[name])
         parts = [line.perimeter(cut) for cut in line.cuts(common, candidates[name])]
         # Sites that met lose cells, and without these the perimeter is too small.
         lost = mass.min() < 0.5 / modes
@@ -151,7 +151,8 @@ def _finish(
     law = np.full(modes, 1 / modes)
     balance_key, certify_key, measure_key = jax.random.split(key, 3)
     if span > 1:
-        lines = _power_of_two(effort * min(modes << 12, 4 * _affordable(modes, span)), 1 << 13)
+        wanted = min(enough_lines(modes, span), modes << 12, 4 * _affordable(modes, span))
+        lines = _power_of_two(effort * wanted, 1 << 13)
         frozen = list(line_sets(balance_key, span, 8, lines))
         # To a line's share of a cell: closer, the masses of these lines are not those of γ.
         diagram = newton_in_stages(frozen, diagram, law, max(1e-4, modes / lines), BALANCING)
@@ -160,11 +161,21 @@ def _finish(
         measured = _power_of_two(effort * max(1 << 19, MEETINGS / mean_cosine(span)), 1 << 12)
     else:
         certificate, measured = certify(certify_key, diagram, law, lines=2), 2
-    perimeter = crofton(measure_key, diagram, lines=measured)
+    perimeter = _perimeter(measure_key, diagram, measured)
     sites = np.zeros((modes, dimension))
     sites[:, :span] = diagram.sites
     lifted = PowerDiagram(sites, diagram.offsets)
     return Found(lifted, certificate, perimeter, found_by, trials, starts)
+
+
+def _perimeter(key: PRNGKeyArray, diagram: PowerDiagram, lines: int) -> Estimate:
+    """As `perimeter.crofton`, on lines that walk over neighbours where that is shorter."""
+    batch = min(lines, line.MANY)
+    sums = []
+    for number in range(-(-lines // batch)):
+        fresh = random_lines(jax.random.fold_in(key, number), batch, diagram.dimension)
+        sums += [line.perimeter(cut) for cut in line.cuts(fresh, diagram)]
+    return from_samples(np.concatenate(sums), unseen(diagram))
 
 
 def _checked(name: str, sites: object, modes: int, span: int) -> np.ndarray:

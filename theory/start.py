@@ -25,6 +25,7 @@ LATTICES = {
 }
 LATTICE_DIMENSIONS = 4
 REPULSIONS = 150
+SCATTERED = 1024  # beyond, random sites keep too many defects to compete with a lattice or a code
 CODED = 4096  # the repulsion of M points holds M² cosines
 # 1 + x² + x⁴ + x⁵ + x⁶ + x^10 + x^11 divides x^23 − 1 over the two-element field.
 GOLAY_POLYNOMIAL = (1, 0, 1, 0, 1, 1, 1, 0, 0, 0, 1, 1)
@@ -140,7 +141,8 @@ def starts(key: PRNGKeyArray, modes: int, dimension: int) -> dict[str, Array | n
         for number, (name, basis) in enumerate(LATTICES.items()):
             if len(basis) == dimension:
                 found[name] = lattice(name, jax.random.fold_in(lattice_key, number), modes)
-    if dimension <= 2 * LATTICE_DIMENSIONS or modes <= dimension + 1:
+    scattered = dimension <= 2 * LATTICE_DIMENSIONS and modes <= SCATTERED
+    if scattered or modes <= dimension + 1:
         found["random"] = random_sites(random_key, modes, dimension)
     if dimension >= LATTICE_DIMENSIONS and modes <= CODED:
         found["spherical code"] = spherical_code(code_key, modes, dimension)

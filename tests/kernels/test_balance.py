@@ -8,12 +8,11 @@ import pytest
 from scipy.sparse import csr_array
 
 from tests.significance import check_mean, check_rejects
-from theory import start
+from theory import line, start
 from theory.balance import (
     HALVINGS,
     balance,
     certify,
-    crossings,
     line_sets,
     mass_and_laplacian,
     newton,
@@ -93,9 +92,9 @@ def test_the_derivative_is_that_of_the_frozen_masses():
 
     def reached(offsets: np.ndarray) -> np.ndarray:
         moved = PowerDiagram(diagram.sites, offsets)
-        return mass_and_laplacian(crossings(sets, moved), moved)[0]
+        return mass_and_laplacian(line.cuts(sets, moved), moved)[0]
 
-    laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)[1].toarray()
+    laplacian = mass_and_laplacian(line.cuts(sets, diagram), diagram)[1].toarray()
     for j in range(6):
         step = np.zeros(6)
         step[j] = 1e-5
@@ -107,7 +106,7 @@ def test_the_derivative_is_that_of_the_frozen_masses():
 def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites():
     diagram = PowerDiagram(simplicial_cluster(4).sites)
     sets = list(line_sets(key(), diagram.dimension, 32, 1 << 16))
-    laplacian = mass_and_laplacian(crossings(sets, diagram), diagram)[1].toarray()
+    laplacian = mass_and_laplacian(line.cuts(sets, diagram), diagram)[1].toarray()
     areas = facet_areas(key(1), diagram, lines=400_000)
     pairs = np.triu_indices(4, 1)
     np.testing.assert_allclose(-laplacian[pairs] * np.sqrt(2), areas.value[pairs], rtol=0.05)
@@ -193,5 +192,5 @@ def test_in_stages_newton_ends_where_it_ends_at_once():
     once = newton(sets, diagram, law, 1e-9)
     staged = newton_in_stages(sets, diagram, law, 1e-9)
     np.testing.assert_allclose(staged.offsets, once.offsets, atol=1e-9)
-    mass, _ = mass_and_laplacian(crossings(sets, staged), staged)
+    mass, _ = mass_and_laplacian(line.cuts(sets, staged), staged)
     np.testing.assert_allclose(mass, law, rtol=1e-9)

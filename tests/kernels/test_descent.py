@@ -11,13 +11,12 @@ from tests.significance import check_mean, check_rejects
 from theory import descent, line
 from theory.balance import (
     certify,
-    crossings,
     line_sets,
     mass_and_laplacian,
     newton,
     voronoi_offsets,
 )
-from theory.descent import descend, gradient, lloyd, moved
+from theory.descent import centroids, descend, drift, gradient, lloyd, turned
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
 from theory.line import Cut, random_lines
@@ -70,7 +69,7 @@ def differences() -> tuple[np.ndarray, ...]:
         lines = random_lines(key(200 + number), COUNT, DIMENSION)
 
         def reached(h: float, lines: line.Lines = lines) -> float:
-            here = newton([lines], moved(diagram, h * direction), EQUAL, 1e-7)
+            here = newton([lines], turned(diagram, h * direction, np.asarray(diagram.sites)), EQUAL, 1e-7)
             return float(np.concatenate([line.perimeter(c) for c in line.cuts(lines, here)]).mean())
 
         near, far = (
@@ -152,14 +151,35 @@ def test_tube_slope_of_a_lone_crossing_is_that_of_the_density():
     assert descent.tube_slope(cut, 0.02)[0] == pytest.approx(-0.7 * pdf(0.7), rel=1e-3)
 
 
-def test_moved_sites_take_their_cells_along():
-    """A common step moves every Voronoi cell of points by that step."""
-    sites = np.asarray(normal(key(11), (9, 2), "float64"))
-    shift = np.array([0.3, -0.2])
-    voronoi = PowerDiagram(sites, -(sites**2).sum(axis=1) / 2)
-    x = np.asarray(normal(key(3), (5000, 2), "float64"))
-    there = moved(voronoi, np.tile(shift, (9, 1))).label(x + shift)
-    np.testing.assert_array_equal(np.asarray(there), np.asarray(voronoi.label(x)))
+def frozen_masses(diagram: PowerDiagram, lines: line.Lines) -> np.ndarray:
+    return mass_and_laplacian(line.cuts(lines, diagram), diagram)[0]
+
+
+def test_drift_is_the_change_of_the_frozen_masses():
+    """A central difference on the same lines; about the origin, and about the centroids."""
+    diagram, lines = random_balanced(), random_lines(key(31), COUNT, DIMENSION)
+    cuts = list(line.cuts(lines, diagram))
+    step = np.asarray(normal(key(32), (MODES, DIMENSION), "float64"))
+    for middle in (np.zeros((MODES, DIMENSION)), centroids(cuts, diagram)):
+        ends = [frozen_masses(turned(diagram, h * step, middle), lines) for h in (1e-5, -1e-5)]
+        found = drift(cuts, diagram, step, middle)
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, found, atol=2e-2 * abs(found).max())
+        assert abs(found.sum()) < 1e-12
+
+
+def test_cells_far_from_their_sites_stay_where_they_are():
+    """Cells three units from their sites: moved along with the sites, masses change by more."""
+    diagram, lines = random_balanced(), random_lines(key(33), COUNT, DIMENSION)
+    sites = np.asarray(diagram.sites)
+    away = PowerDiagram(sites + 3.0, diagram.offsets)  # a common shift changes no cell
+    cuts = list(line.cuts(lines, away))
+    step = 0.1 * np.asarray(normal(key(34), sites.shape, "float64"))
+    before = frozen_masses(away, lines)
+    kept, along = (
+        np.abs(frozen_masses(turned(away, step, middle), lines) - before).max()
+        for middle in (centroids(cuts, away), np.asarray(away.sites))
+    )
+    assert kept < 0.5 * along
 
 
 def perimeter(diagram: PowerDiagram, lines: line.Lines) -> float:
@@ -173,7 +193,7 @@ def test_lloyd_ends_at_centroids_and_shortens_the_boundary():
     fresh = list(line_sets(key(21), DIMENSION, 32, 1 << 16))
     ended = newton(fresh, ended, EQUAL, 1e-6)
     mass, moment = np.zeros(MODES), np.zeros((MODES, DIMENSION))
-    for cut in crossings(fresh, ended):
+    for cut in line.cuts(fresh, ended):
         mass += line.masses(cut, MODES)
         moment += line.moments(cut, MODES)
     off = np.linalg.norm(moment / mass[:, None] - np.asarray(ended.sites), axis=1)
@@ -199,5 +219,5 @@ def test_the_step_of_a_diagram_in_balance_is_the_optimizers():
     apart = np.linalg.norm(sites[:, None] - sites[None], axis=2)[np.triu_indices(4, 1)]
     np.testing.assert_allclose(apart, apart.mean(), rtol=0.02)
     sets = list(line_sets(key(26), 3, 8, 1 << 14))
-    mass, _ = mass_and_laplacian(crossings(sets, ended), ended)
+    mass, _ = mass_and_laplacian(line.cuts(sets, ended), ended)
     np.testing.assert_allclose(mass, 0.25, rtol=0.02)

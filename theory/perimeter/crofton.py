@@ -47,7 +47,7 @@ def crofton(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Estimate
     """
     sums = [np.asarray(jnp.sum(pdf(c.t), axis=1)) for c in _batches(key, diagram, lines)]
     per_line = np.concatenate(sums)[:lines] / mean_cosine(diagram.dimension)
-    return from_samples(per_line, bias=_unseen(diagram))
+    return from_samples(per_line, bias=unseen(diagram))
 
 
 def facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Estimate:
@@ -112,7 +112,7 @@ def _unseen_crossings(diagram: PowerDiagram, lines: int) -> float:
     return UNSEEN * float(pdf(0.0)) / lines / mean_cosine(diagram.dimension)
 
 
-def _unseen(diagram: PowerDiagram) -> float:
+def unseen(diagram: PowerDiagram) -> float:
     """A bound on what crossings beyond ±REACH could add: at most M − 1 of them a line."""
     return (diagram.modes - 1) * float(pdf(REACH)) / mean_cosine(diagram.dimension)
 
