@@ -69,7 +69,9 @@ def differences() -> tuple[np.ndarray, ...]:
         lines = random_lines(key(200 + number), COUNT, DIMENSION)
 
         def reached(h: float, lines: line.Lines = lines) -> float:
-            here = newton([lines], turned(diagram, h * direction, np.asarray(diagram.sites)), EQUAL, 1e-7)
+            here = newton(
+                [lines], turned(diagram, h * direction, np.asarray(diagram.sites)), EQUAL, 1e-7
+            )
             return float(np.concatenate([line.perimeter(c) for c in line.cuts(lines, here)]).mean())
 
         near, far = (
