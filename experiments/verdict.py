@@ -73,13 +73,13 @@ class Claim:
         return f"noncommit run {self.experiment} && noncommit verify --claim {self.id}"
 
     def judge(self, rows: list[Row]) -> Verdict:
-        """The verdict on these rows: missing when none of them bears on the claim."""
+        """The verdict on these rows: missing without a row, inconclusive where none bears on it."""
         checks = self.checks(rows, self.failure)
+        if not checks:
+            return self._verdict("inconclusive" if rows else "missing", None, None, None)
         said = {check.verdict for check in checks}
         order = ("refuted", "inconclusive", "holds")
-        verdict = next((v for v in order if v in said), "missing")
-        if not checks:
-            return self._verdict("missing", None, None, None)
+        verdict = next(v for v in order if v in said)
         worst = max(checks, key=lambda c: (-order.index(c.verdict), _strain(c)))
         ends = (float(worst.interval.lower), float(worst.interval.upper))
         return self._verdict(verdict, worst.effect, ends, self.failure)

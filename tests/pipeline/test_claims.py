@@ -114,8 +114,10 @@ def test_the_exponent_at_fixed_dimension_is_told_from_its_neighbours(dimension: 
     assert claim.judge(law_rows(dimension, 1 / dimension)).verdict == "holds"
     assert claim.judge(law_rows(dimension, 1 / (dimension + 1))).verdict == "refuted"
     assert claim.judge(law_rows(dimension, 1 / dimension, scatter=0.6)).verdict == "inconclusive"
-    assert claim.judge(law_rows(dimension, 1 / dimension)[:4]).verdict == "missing"
-    assert claim.judge(law_rows(dimension + 1, 1 / dimension)).verdict == "missing"
+    for too_few in (law_rows(dimension, 1 / dimension)[:4], law_rows(dimension + 1, 0.5)):
+        verdict = claim.judge(too_few)
+        assert (verdict.verdict, verdict.effect, verdict.interval) == ("inconclusive", None, None)
+    assert claim.judge([]).verdict == "missing"
 
 
 def test_the_side_of_the_upper_curve_is_said_only_when_it_is_clear():
@@ -123,7 +125,8 @@ def test_the_side_of_the_upper_curve_is_said_only_when_it_is_clear():
     assert claim.judge(coded_rows(0.9)).verdict == "holds"
     assert claim.judge(coded_rows(1.1)).verdict == "refuted"
     assert claim.judge(coded_rows(1.0)).verdict == "inconclusive"
-    assert claim.judge(coded_rows(0.9)[1:]).verdict == "missing"
+    assert claim.judge(coded_rows(0.9)[1:]).verdict == "inconclusive"
+    assert claim.judge([]).verdict == "missing"
 
 
 @pytest.mark.parametrize("name", INTERFACE)
