@@ -48,7 +48,10 @@ def lloyd(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int, iterations: i
     def draw(own: PRNGKeyArray) -> list[Lines]:
         return list(line_sets(own, diagram.dimension, DIRECTIONS, lines))
 
-    return _follow(key, diagram, _momentum(iterations), iterations, draw, _from_centroids)
+    def slope(cuts: list[Cut], diagram: PowerDiagram, middle: np.ndarray) -> np.ndarray:
+        return np.asarray(diagram.sites) - middle
+
+    return _follow(key, diagram, _momentum(iterations), iterations, draw, slope)
 
 
 def descend(
@@ -64,7 +67,7 @@ def descend(
     def draw(own: PRNGKeyArray) -> list[Lines]:
         return [random_lines(own, lines, diagram.dimension)]
 
-    def slope(cuts: list[Cut], diagram: PowerDiagram) -> np.ndarray:
+    def slope(cuts: list[Cut], diagram: PowerDiagram, middle: np.ndarray) -> np.ndarray:
         return gradient(cuts, diagram, width)
 
     return _follow(key, diagram, optimizer, iterations, draw, slope)
@@ -141,7 +144,7 @@ def _follow(
     optimizer: optax.GradientTransformation,
     iterations: int,
     draw: Callable[[PRNGKeyArray], list[Lines]],
-    slope: Callable[[list[Cut], PowerDiagram], np.ndarray],
+    slope: Callable[[list[Cut], PowerDiagram, np.ndarray], np.ndarray],
 ) -> PowerDiagram:
     """The optimizer's step in the sites and Newton's in the offsets, from one list of crossings.
 
@@ -159,8 +162,9 @@ def _follow(
             diagram = newton(sets, diagram, law, TOLERANCE, BALANCING)
             cuts = list(line.cuts(sets, diagram))
             mass, laplacian = mass_and_laplacian(cuts, diagram)
-        step, memory = optimizer.update(jnp.asarray(slope(cuts, diagram)), memory)
-        step, middle = np.asarray(step), centroids(cuts, diagram)
+        middle = centroids(cuts, diagram)
+        step, memory = optimizer.update(jnp.asarray(slope(cuts, diagram, middle)), memory)
+        step = np.asarray(step)
         lack = law - mass - drift(cuts, diagram, step, middle)
         # Against its neighbours an offset is raised by its own lack over its diagonal.
         lack = np.clip(lack, -MOVED / modes, MOVED / modes)
@@ -187,10 +191,6 @@ def centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "mode
         moment += line.moments(cut, diagram.modes)
     met = (mass > MET * mass.mean())[:, None]
     return np.where(met, moment / np.where(met, mass[:, None], 1), np.asarray(diagram.sites))
-
-
-def _from_centroids(cuts: list[Cut], diagram: PowerDiagram) -> Float[np.ndarray, "modes n"]:
-    return np.asarray(diagram.sites) - centroids(cuts, diagram)
 
 
 def _spacing(diagram: PowerDiagram) -> float:

@@ -8,12 +8,13 @@ import pytest
 from scipy.special import ndtr
 
 from tests.significance import check_mean, check_rejects
-from theory import descent, line
+from theory import descent, line, start
 from theory.balance import (
     certify,
     line_sets,
     mass_and_laplacian,
     newton,
+    newton_in_stages,
     voronoi_offsets,
 )
 from theory.descent import centroids, descend, drift, gradient, lloyd, turned
@@ -223,3 +224,18 @@ def test_the_step_of_a_diagram_in_balance_is_the_optimizers():
     sets = list(line_sets(key(26), 3, 8, 1 << 14))
     mass, _ = mass_and_laplacian(line.cuts(sets, ended), ended)
     np.testing.assert_allclose(mass, 0.25, rtol=0.02)
+
+
+def test_lloyd_loses_no_cell_of_a_large_lattice(monkeypatch: pytest.MonkeyPatch):
+    """Outer cells lie more than a cell away from their sites, and few lines meet them."""
+    sites = np.asarray(start.lattice("hexagonal", key(35), 1024))
+    law, voronoi = np.full(1024, 1 / 1024), PowerDiagram(sites, -(sites**2).sum(axis=1) / 2)
+    sets = list(line_sets(key(36), 2, 4, 1 << 15))
+    balanced = newton_in_stages(sets, voronoi, law, 0.02)
+
+    def lost(*_: object) -> PowerDiagram:
+        raise AssertionError("a cell was lost to every line")
+
+    monkeypatch.setattr(descent, "newton", lost)
+    ended = lloyd(key(37), balanced, lines=1 << 12, iterations=20)
+    assert frozen_masses(ended, sets[0]).min() > 0.5 / 1024
