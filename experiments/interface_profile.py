@@ -80,7 +80,7 @@ PRESETS = {
         (2, 4, 6, 8, 10),
         effort=0.2,
     ),
-    "paper": Grid(),
+    "paper": Grid(effort=0.5),
 }
 
 
