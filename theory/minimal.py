@@ -30,7 +30,7 @@ from theory.line import random_lines
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import mean_cosine, unseen
 
-FLAT, LLOYD, DESCENT = 4, 160, 40  # iterations at effort 1 up to n = 4
+FLAT, LLOYD, DESCENT = 4, 160, 40  # iterations at effort 1 up to n = 4 and M = 1024
 CODED = (8, 8)  # beyond, where Lloyd ends sooner
 FINER = 8  # lines of the descent over Lloyd's: its gradient is the noisier one
 PAIRS, MOST_LINES = 1 << 26, 1 << 17  # (line, cell) pairs and lines of a pass, at most
@@ -122,7 +122,7 @@ def _search(
         lost = mass.min() < 0.5 / modes
         trials[name] = math.inf if lost else float(np.concatenate(parts).mean())
 
-    rounds = [max(4, round(effort * n)) for n in ((LLOYD, DESCENT) if span <= FLAT else CODED)]
+    rounds = _rounds(modes, span, effort)
     moves = span <= COMPACT or wanted <= COARSEST * most
     for own_key, (name, sites) in zip(keys, starts.items(), strict=False):
         judge(name, PowerDiagram(sites, -0.5 * (sites**2).sum(axis=1)))
@@ -190,6 +190,13 @@ def _checked(name: str, sites: object, modes: int, span: int) -> np.ndarray:
 def _affordable(modes: int, span: int) -> float:
     """Lines of a pass of the search."""
     return PAIRS / modes * (WALKED if span <= line.FLAT else 1)
+
+
+def _rounds(modes: int, span: int, effort: float) -> tuple[int, int]:
+    """Iterations of Lloyd and of the descent."""
+    across = max(1.0, (modes / 1024) ** (1 / span))  # defects of a lattice travel M^{1/n} cells
+    moving, falling = (LLOYD * across, DESCENT) if span <= FLAT else CODED
+    return max(4, round(effort * moving)), max(4, round(effort * falling))
 
 
 def _power_of_two(wanted: float, least: int) -> int:
