@@ -30,7 +30,7 @@ from theory.line import random_lines
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import mean_cosine, unseen
 
-FLAT, LLOYD, DESCENT = 4, 160, 40  # iterations at effort 1 up to n = 4 and M = 1024
+FLAT, LLOYD, DESCENT = 4, 160, 40  # iterations at effort 1 up to n = 4 and M = 256
 CODED = (8, 8)  # beyond, where Lloyd ends sooner
 FINER = 8  # lines of the descent over Lloyd's: its gradient is the noisier one
 PAIRS, MOST_LINES = 1 << 26, 1 << 17  # (line, cell) pairs and lines of a pass, at most
@@ -194,7 +194,7 @@ def _affordable(modes: int, span: int) -> float:
 
 def _rounds(modes: int, span: int, effort: float) -> tuple[int, int]:
     """Iterations of Lloyd and of the descent."""
-    across = max(1.0, (modes / 1024) ** (1 / span))  # defects of a lattice travel M^{1/n} cells
+    across = max(1.0, (modes / 256) ** (1 / span))  # defects of a lattice travel M^{1/n} cells
     moving, falling = (LLOYD * across, DESCENT) if span <= FLAT else CODED
     return max(4, round(effort * moving)), max(4, round(effort * falling))
 
