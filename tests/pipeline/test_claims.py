@@ -100,6 +100,15 @@ def law_rows(dimension: int, exponent: float, scatter: float = 1e-3) -> list[sto
     ]
 
 
+def test_the_exponent_holds_what_leaving_out_the_least_mode_count_changes():
+    """One cell off the curve by 5%: the exponents with and without it are both inside."""
+    claim, rows = BY_ID["exponent-2"], law_rows(2, 0.5, scatter=1e-5)
+    rows[0]["perimeter_value"] *= 1.05
+    bent, without = claim.judge(rows), claim.judge(rows[1:])
+    assert bent.verdict == "holds"
+    assert bent.interval[0] < without.effect < bent.interval[1]
+
+
 def coded_rows(over: float, sem: float = 1e-3) -> list[store.Row]:
     """D at `over` times the upper curve of n = 16, and a cluster, of which nothing is said."""
     law = {"penalty_sem": sem, "penalty_bias": 0.0, "penalty_count": 1000, "band_upper": 1.2}
