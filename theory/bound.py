@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from theory.check import check_count
 from theory.gaussian import (
@@ -107,7 +107,11 @@ def stiffness_floor(modes: int, leak: float, barrier: float) -> float:
     if not 0 < leak < 1:
         raise ValueError(f"leak must lie in (0, 1), got {leak}")
     _positive("barrier", barrier)
-    return barrier / (2 * float(quantile(1 / modes) - quantile((1 - leak) / modes)))
+    even = float(quantile(1 / modes))
+    apart = even - float(quantile((1 - leak) / modes))
+    if leak < 1e-9:  # the quantiles agree to rounding: their difference to first order
+        apart = leak / modes / float(pdf(even))
+    return barrier / (2 * apart)
 
 
 def leak_floor(modes: int, stiffness: float, barrier: float) -> float:
@@ -117,6 +121,81 @@ def leak_floor(modes: int, stiffness: float, barrier: float) -> float:
     _positive("barrier", barrier)
     inner = tail_quantile(1 / modes) + barrier / (2 * stiffness)
     return 1 - modes * math.erfc(inner / math.sqrt(2)) / 2
+
+
+def core_sum(masses: np.ndarray, stiffness: float, barriers: float | np.ndarray) -> float:
+    """Σ_i Φ(Φ⁻¹(m_i) + r_i), which no Λ-Lipschitz map brings above 1 (Theorem 5).
+
+    The r_i-neighbourhoods of the sets T⁻¹(D_i) are disjoint when r_i + r_j ≤ κ_ij/Λ, and each has
+    at least the mass of the enlarged half-space (Borell; Sudakov, Tsirelson). Here
+    r_i = min_j κ_ij/(2Λ), the same for all when the barriers are equal.
+
+    Args:
+        masses: m_i = P(T ∈ D_i), shape (M,), not negative, of sum ≤ 1.
+        stiffness: Λ.
+        barriers: κ, one number, or κ_ij of shape (M, M) whose diagonal is not looked at.
+    """
+    inside = _core_masses(masses)
+    _positive("stiffness", stiffness)
+    least = _least_barriers(barriers, inside.size)
+    return math.fsum(special.ndtr(quantile(inside) + least / (2 * stiffness)))
+
+
+def unequal_stiffness_floor(masses: np.ndarray, barriers: float | np.ndarray) -> float:
+    """The Λ at which `core_sum` is 1: no map of less stiffness has these masses (Theorem 5).
+
+    The masses are those measured; their sum is 1 − ε. At equal masses and barriers this is
+    `stiffness_floor`.
+
+    Raises:
+        ValueError: on masses that are no core masses, or whose sum is 1: no leak, no finite Λ.
+    """
+    inside = _core_masses(masses)
+    if not 0 < inside.sum() < 1:
+        raise ValueError(f"core masses must sum to 1 − ε with ε in (0, 1), got {inside.sum()}")
+    largest = float(np.max(_least_barriers(barriers, inside.size)))
+    excess = lambda log: core_sum(inside, math.exp(log), barriers) - 1  # noqa: E731
+    low, high = (math.log(largest * factor) for factor in (1e-3, 1e16))
+    return math.exp(optimize.brentq(excess, low, high, xtol=1e-14))
+
+
+def leak_expansion(modes: int) -> tuple[float, float]:
+    """(a, b) of the simplicial leak ε = a/Λ − b/Λ² + O(Λ⁻³) at κ = √2 (Theorem 5).
+
+    a = √2·P_S(M), the interface; b = ¼M(M−1)(M−2)∫φ³Φ^{M−3}, √3/2 times the Gaussian measure of
+    the triple ridges. Beyond M = 2 the leak is below a/Λ.
+    """
+    _modes(modes)
+    nodes, weights = composite_legendre(-16.0, 16.0, panels=256)
+    triples = modes * (modes - 1) * (modes - 2) / 4
+    density = np.exp((modes - 3) * log_cdf(nodes)) * pdf(nodes) ** 3
+    return math.sqrt(2) * interface_floor(modes), triples * math.fsum(weights * density)
+
+
+def score_leak_rate(areas: np.ndarray, sites: np.ndarray) -> float:
+    """Σ P_ij √2‖A‖/‖a_i − a_j‖, the limit of Λε/κ of sparsemax of raw scores (Theorem 5).
+
+    Args:
+        areas: P_ij, strict upper triangle of shape (M, M).
+        sites: a_i, shape (M, n); centred here.
+    """
+    centred = np.asarray(sites, np.float64) - np.mean(sites, axis=0)
+    first, second = np.nonzero(np.triu(areas, 1))
+    apart = np.linalg.norm(centred[first] - centred[second], axis=1)
+    scale = math.sqrt(2) * float(np.linalg.norm(centred, 2))
+    return math.fsum(areas[first, second] * scale / apart)
+
+
+def energy_floor(mass: float, rest: float, barrier: float) -> float:
+    """κ·min(I(m), I(q)) ≤ E[V(T)‖DT‖] for one mode of mass m, the other modes having mass q.
+
+    E[V‖DT‖] ≥ ∫_0^κ P({u > t}) dt with u the V-distance of T to the mode; {u ≤ t} holds this
+    mode and, while t < κ, misses the others; I is concave (Theorem 5).
+    """
+    _positive("barrier", barrier)
+    if not (0 < mass < 1 and 0 < rest < 1 and mass + rest <= 1 + 1e-12):
+        raise ValueError(f"a mode and the others need masses in (0, 1) of sum ≤ 1: {mass}, {rest}")
+    return barrier * float(min(isoperimetric_profile(mass), isoperimetric_profile(rest)))
 
 
 def tube_rate(scale: float, area: float) -> float:
@@ -149,6 +228,15 @@ def peak_ratio(modes: int, depth: int) -> float:
     return interface_floor(modes) / interface_floor(branches)
 
 
+def price_ratio(modes: int, depth: int) -> float:
+    """B·P_S(M^{1/B})/P_S(M) > 1, the rise of the per-step stiffness at equal *total* leak.
+
+    Leaks of B levels add up to first order, so each level may leak ε/B (Theorem 7). Always below
+    √B.
+    """
+    return depth / peak_ratio(modes, depth)
+
+
 def _foam(modes: int, dimension: int, half_surface: dict[int, float]) -> float:
     if dimension not in half_surface:
         known = ", ".join(map(str, half_surface))
@@ -165,3 +253,24 @@ def _modes(modes: int) -> int:
 def _positive(name: str, value: float) -> None:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def _core_masses(masses: np.ndarray) -> np.ndarray:
+    inside = np.asarray(masses, dtype=np.float64)
+    if inside.ndim != 1 or inside.size < 2:
+        raise ValueError(f"core masses must have shape (M,), M ≥ 2, got shape {inside.shape}")
+    if not (inside >= 0).all() or inside.sum() > 1 + 1e-9:
+        raise ValueError(
+            f"core masses must be ≥ 0 and sum to at most 1, got least {inside.min()}, "
+            f"sum {inside.sum():.12g}"
+        )
+    return inside
+
+
+def _least_barriers(barriers: float | np.ndarray, modes: int) -> np.ndarray:
+    """min_j κ_ij for every i."""
+    table = np.array(np.broadcast_to(np.asarray(barriers, np.float64), (modes, modes)))
+    np.fill_diagonal(table, np.inf)
+    if not (table > 0).all() or not np.allclose(table, table.T, rtol=1e-12):
+        raise ValueError("barriers must be positive and symmetric, κ or κ_ij of shape (M, M)")
+    return table.min(axis=1)
