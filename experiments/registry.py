@@ -11,6 +11,10 @@ EXPERIMENTS: dict[str, str] = {
     "(Theorem 6)",
     "interface_profile": "least perimeter found of M equal cells in R^n: the phase diagram and its "
     "laws (Theorem 6)",
+    "inverse_stiffness": "leak against stiffness: the 1/Λ law, its sharp maps and trained ones "
+    "(Theorem 5)",
+    "stiffness_phase": "least certified stiffness that reaches a leak, over M and n (Theorem 6)",
+    "depth_hierarchy": "peak stiffness and its price in a hierarchy of B levels (Theorem 7)",
     "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
     "the tube law and the sandwich (Theorem 3)",
 }
@@ -35,6 +39,7 @@ def load(name: str) -> ModuleType:
     """Import experiment `name`; call `runtime.configure` first, so that its constants are float64.
 
     Such a module has `Grid`, `PRESETS`, `cells(grid)`, `measure(cell, key)` and may have
-    `cost(cell)`, the seconds a cell is expected to take.
+    `cost(cell)`, the seconds a cell is expected to take. With `CHECKPOINTS` true it is called as
+    `measure(cell, key, checkpoint)`, and may keep its state in that `store.Checkpoint`.
     """
     return importlib.import_module(module_name(name))

@@ -10,6 +10,8 @@ import os
 import re
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -264,6 +266,50 @@ def stored_arrays(table: Path) -> list[tuple[Row, dict[str, Any]]]:
 
 def _text_of(row: Row) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, _text(value)) for name, value in row.items()))
+
+
+class Checkpoint:
+    """The arrays of an unfinished cell beside its file-to-be, so that a killed run goes on.
+
+    Its name holds the cell's hash, so a state of another cell, seed or source is never found.
+    """
+
+    def __init__(self, cell: Path, part: str = "") -> None:
+        self.cell = cell
+        self.path = cell.with_suffix(f"{part}.checkpoint.npz")
+
+    def part(self, name: str) -> "Checkpoint":
+        """The state of one part of the cell, kept when that part is done and the next is not."""
+        return Checkpoint(self.cell, f".{name}")
+
+    def load(self) -> list[Any] | None:
+        """The arrays last saved; None if there are none, or none to trust: set aside by name."""
+        import numpy as np
+
+        if not self.path.is_file():
+            return None
+        try:
+            with np.load(self.path) as stored:
+                return [stored[f"leaf_{k}"] for k in range(len(stored.files))]
+        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            moved = set_aside(self.path)
+            name = moved.name if moved else self.path.name
+            print(f"noncommit: {self.path} is torn: set aside as {name}", file=sys.stderr)
+            return None
+
+    def save(self, leaves: Iterable[Any]) -> None:
+        """Replace what was saved before, whole or not at all."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {f"leaf_{k}": np.asarray(a) for k, a in enumerate(leaves)}
+        np.savez(buffer, **named)
+        write_atomic(self.path, buffer.getvalue())
+
+    def clear(self) -> None:
+        """The cell is stored: what it was made from, in all its parts, is no longer needed."""
+        for path in self.cell.parent.glob(f"{self.cell.stem}*.checkpoint.npz"):
+            path.unlink(missing_ok=True)
 
 
 def reference_folder() -> Path:

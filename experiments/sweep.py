@@ -40,11 +40,15 @@ def compute(task: Task) -> Outcome:
             raise RuntimeError("the sources changed while the run started: run it again")
         started = time.perf_counter()
         key = runtime.cell_key(task.identity["config"], task.identity["seed"])
-        answer = module.measure(pickle.loads(task.cell), key)
+        checkpoint = store.Checkpoint(task.path)
+        states = (checkpoint,) if getattr(module, "CHECKPOINTS", False) else ()
+        answer = module.measure(pickle.loads(task.cell), key, *states)
         row, arrays = answer if isinstance(answer, tuple) else (answer, None)
         row, seconds = store.flatten(row), time.perf_counter() - started
         record = store.Record(row, None, round(seconds, 3), runtime.peak_memory())
-        return Outcome(store.write_cell(task.path, task.identity, record, arrays))
+        written = store.write_cell(task.path, task.identity, record, arrays)
+        checkpoint.clear()
+        return Outcome(written)
     except store.Unavailable as reason:
         return Outcome(skipped=str(reason))
     except Exception as error:  # whatever it is, the other cells go on

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import optimize, special
 
-from theory.check import check_count
+from theory.check import branching, check_count
 from theory.gaussian import (
     composite_legendre,
     expected_maximum,
@@ -109,7 +109,7 @@ def stiffness_floor(modes: int, leak: float, barrier: float) -> float:
     _positive("barrier", barrier)
     even = float(quantile(1 / modes))
     apart = even - float(quantile((1 - leak) / modes))
-    if leak < 1e-9:  # the quantiles agree to rounding: their difference to first order
+    if leak < 1e-8:  # the quantiles agree to rounding: their difference to first order
         apart = leak / modes / float(pdf(even))
     return barrier / (2 * apart)
 
@@ -151,8 +151,11 @@ def unequal_stiffness_floor(masses: np.ndarray, barriers: float | np.ndarray) ->
         ValueError: on masses that are no core masses, or whose sum is 1: no leak, no finite Λ.
     """
     inside = _core_masses(masses)
-    if not 0 < inside.sum() < 1:
-        raise ValueError(f"core masses must sum to 1 − ε with ε in (0, 1), got {inside.sum()}")
+    if not 0 < inside.sum() < 1 or np.sum(inside > 0) < 2:
+        raise ValueError(
+            f"two core masses must be positive, and their sum 1 − ε with ε in (0, 1), got "
+            f"{np.sum(inside > 0)} positive of sum {inside.sum()}"
+        )
     largest = float(np.max(_least_barriers(barriers, inside.size)))
     excess = lambda log: core_sum(inside, math.exp(log), barriers) - 1  # noqa: E731
     low, high = (math.log(largest * factor) for factor in (1e-3, 1e16))
@@ -221,11 +224,7 @@ def ridge_coefficient(angle: float) -> float:
 
 def peak_ratio(modes: int, depth: int) -> float:
     """P_S(M)/P_S(M^{1/B}) > √B, the fall of the peak stiffness in B levels (Theorem 7)."""
-    whole = isinstance(depth, int | np.integer) and not isinstance(depth, bool) and depth >= 1
-    branches = round(_modes(modes) ** (1 / depth)) if whole else 0
-    if branches < 2 or branches**depth != modes:
-        raise ValueError(f"modes must be m^depth with m ≥ 2, got modes={modes}, depth={depth}")
-    return interface_floor(modes) / interface_floor(branches)
+    return interface_floor(modes) / interface_floor(branching(modes, depth))
 
 
 def price_ratio(modes: int, depth: int) -> float:
@@ -269,6 +268,9 @@ def _core_masses(masses: np.ndarray) -> np.ndarray:
 
 def _least_barriers(barriers: float | np.ndarray, modes: int) -> np.ndarray:
     """min_j κ_ij for every i."""
+    if np.ndim(barriers) == 0:
+        _positive("barrier", float(barriers))
+        return np.full(modes, float(barriers))
     table = np.array(np.broadcast_to(np.asarray(barriers, np.float64), (modes, modes)))
     np.fill_diagonal(table, np.inf)
     if not (table > 0).all() or not np.allclose(table, table.T, rtol=1e-12):

@@ -1,16 +1,23 @@
 """Leak: how often a map T lands off all of its modes, and the masses of the modes, by counting."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
+from scipy import stats
 from scipy.spatial import cKDTree
 
 from theory.batches import Transport, check_rows, chunks, draws, values
-from theory.estimate import Estimate, Interval, proportion, proportion_interval
+from theory.estimate import (
+    Estimate,
+    Interval,
+    check_probability,
+    proportion,
+    proportion_interval,
+)
 from theory.nearest import wide_dtype
 
 ALLOWANCE = 1e-6  # modes are widened by this times max(1, the longest centre), for rounding
@@ -110,3 +117,69 @@ def _hits(
     inside = jnp.linalg.norm(z - centres[near], axis=1) <= reach
     inside &= jnp.arange(len(x)) < live
     return jnp.zeros(len(centres), jnp.int32).at[near].add(inside), jnp.all(jnp.isfinite(out))
+
+
+@eqx.filter_jit
+def _leads(logits: Transport, x: Array) -> Array:
+    z = values(logits, x)
+    best = jnp.argmax(z, axis=1)
+    rest = jnp.where(jnp.arange(z.shape[1]) == best[:, None], -jnp.inf, z)
+    return jnp.max(z, axis=1) - jnp.max(rest, axis=1)
+
+
+def leads(
+    key: PRNGKeyArray, logits: Transport, *, samples: int, dimension: int, dtype: Any = None
+) -> np.ndarray:
+    """By how much the largest entry of g(x) leads the second, at x ~ γ_n, shape (samples,).
+
+    sparsemax(Λg) is a vertex exactly where the lead is at least 1/Λ: with the leads of one g the
+    leak is known at every Λ.
+
+    Raises:
+        ValueError: when samples < 2 or dimension < 1, or g maps to fewer than two entries.
+    """
+    fresh = draws(key, samples, dimension, jnp.zeros((), dtype).dtype)
+    found = np.concatenate([np.asarray(_leads(logits, rows))[:live] for rows, live in fresh])
+    if not np.isfinite(found).all():
+        raise ValueError("leads need at least two entries, all finite, got NaN or infinity")
+    return found
+
+
+class Reached(NamedTuple):
+    """The least Λ of a family sparsemax(Λg) whose leak is ε, and an interval for it."""
+
+    value: float
+    interval: Interval
+
+
+def reaching_stiffness(leads: object, leak: float, failure_probability: float = 1e-9) -> Reached:
+    """Λ(ε) = 1/q_ε, q_ε the ε-quantile of the leads, with a distribution-free interval.
+
+    Of N leads a Binomial(N, ε) number lies below q_ε, so that order statistics hold it.
+
+    Args:
+        leads: N independent leads, shape (N,).
+        leak: ε in (0, 1).
+        failure_probability: of the interval.
+
+    Raises:
+        ValueError: on ε outside (0, 1), leads negative or not finite, or so few of them that the
+            interval has no end.
+    """
+    ordered = np.sort(np.asarray(leads, np.float64).ravel())
+    check_probability(failure_probability)
+    if not 0 < leak < 1:
+        raise ValueError(f"leak must lie in (0, 1), got {leak}")
+    if ordered.size == 0 or not (np.isfinite(ordered).all() and ordered[0] >= 0):
+        raise ValueError(f"leads are finite and ≥ 0, got {ordered.size} of them")
+    tail = failure_probability / 2
+    low = int(stats.binom.ppf(tail, ordered.size, leak))
+    high = int(stats.binom.isf(tail, ordered.size, leak)) + 1
+    if low < 1 or high > ordered.size or ordered[low - 1] <= 0:
+        raise ValueError(
+            f"{ordered.size} leads are too few for an interval at leak {leak} and failure "
+            f"probability {failure_probability:g}"
+        )
+    middle = ordered[max(0, round(ordered.size * leak) - 1)]
+    ends = Interval(float(1 / ordered[high - 1]), float(1 / ordered[low - 1]))
+    return Reached(float(1 / middle), ends)

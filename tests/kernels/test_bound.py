@@ -94,9 +94,9 @@ BAD = {
     "scale must be positive and finite, got nan": lambda: bound.half_space_flip(math.nan),
     "(0, π), got 3.2": lambda: bound.ridge_coefficient(3.2),
     "got modes=10, depth=2": lambda: bound.peak_ratio(10, 2),
-    "got modes=4096, depth=0": lambda: bound.peak_ratio(4096, 0),
-    "got modes=4096, depth=1.5": lambda: bound.peak_ratio(4096, 1.5),
-    "got modes=4096, depth=True": lambda: bound.peak_ratio(4096, True),
+    "depth must be an integer ≥ 1, got 0": lambda: bound.peak_ratio(4096, 0),
+    "depth must be an integer ≥ 1, got 1.5": lambda: bound.peak_ratio(4096, 1.5),
+    "depth must be an integer ≥ 1, got True": lambda: bound.peak_ratio(4096, True),
     "sum 0.9": lambda: bound.unequal_floor(np.array([0.5, 0.4])),
     "least -0.5": lambda: bound.unequal_floor(np.array([1.5, -0.5])),
 }

@@ -17,3 +17,4 @@ from theory.transport.sparsemax import signed_distances as signed_distances
 from theory.transport.sparsemax import sparsemax as sparsemax
 from theory.transport.sparsemax import sparsemax_leak as sparsemax_leak
 from theory.transport.sparsemax import sparsemax_map as sparsemax_map
+from theory.transport.sparsemax import sparsemax_stiffness as sparsemax_stiffness

@@ -85,5 +85,12 @@ def _core(modes: int, stiffness: float, barrier: float) -> float:
 
 def _end(start: float, core: float) -> float:
     """The end of an interval of mass `core`, ∞ where so much is not left."""
-    left = float(tail(start)) - core
+    if start < 0:  # whichever tail is the thin one keeps its digits
+        below = float(tail(-start)) + core
+        return float(quantile(below)) if below < 0.5 else _from_above(1 - below)
+    return _from_above(float(tail(start)) - core)
+
+
+def _from_above(left: float) -> float:
+    """The point with mass `left` beyond it."""
     return -float(quantile(left)) if left > 0 else math.inf

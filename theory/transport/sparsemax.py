@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from scipy import optimize
 
 from theory.check import check_count, check_scale
 from theory.gaussian import composite_legendre, log_cdf
@@ -143,3 +144,20 @@ def sparsemax_leak(modes: int, stiffness: float) -> float:
     kept, fallen = log_cdf(nodes), log_cdf(nodes - width)
     density = np.exp(-0.5 * nodes**2 + power * kept) / math.sqrt(2 * math.pi)
     return modes * math.fsum(weights * density * -np.expm1(power * (fallen - kept)))
+
+
+def sparsemax_stiffness(modes: int, leak: float) -> float:
+    """The Λ at which `sparsemax_leak` is ε.
+
+    Raises:
+        ValueError: on M < 2 or ε outside (0, 1).
+    """
+    check_count("modes", modes, 2)
+    if not 0 < leak < 1:
+        raise ValueError(f"leak must lie in (0, 1), got {leak}")
+
+    def excess(log_stiffness: float) -> float:
+        return math.log(sparsemax_leak(modes, math.exp(log_stiffness)) / leak)
+
+    # ε ≤ a/Λ from above; at Λ = 0.01 the lead would have to be 100.
+    return math.exp(optimize.brentq(excess, math.log(1e-2), math.log(1e2 / leak), xtol=1e-14))
