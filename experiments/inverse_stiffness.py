@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from theory import bound
 from theory.leak import Leak, leak
-from theory.transport import Schedule, certified, line_leak, sparsemax_leak, sparsemax_map
+from theory.transport import Schedule, SparsemaxMap, certified, line_leak, sparsemax_leak
 
 from experiments import sharp_maps
 from experiments.store import Checkpoint
@@ -92,11 +92,11 @@ PRESETS = {
     ),
     "default": Grid(
         partitions=("intervals 4 1", "orthants 4 2", "balanced 16 2", "balanced 64 8"),
-        partition_stiffness=(4.0, 64.0),
+        partition_stiffness=(16.0,),
         trained=(2, 4, 8),
         trained_stiffness=(16.0,),
         restarts=1,
-        steps=1600,
+        steps=1500,
         effort=0.25,
     ),
     "paper": Grid(effort=4.0),
@@ -162,7 +162,7 @@ def measure(
 
 def _sparsemax_row(cell: Cell, key: Any) -> dict[str, Any]:
     samples = max(1000, int(cell.effort * ENTRIES / cell.modes))
-    transport = sparsemax_map(cell.modes, cell.stiffness)
+    transport = SparsemaxMap(cell.stiffness)
     found = leak(
         key, transport, np.eye(cell.modes), radius=0.0, samples=samples, dimension=cell.modes
     )

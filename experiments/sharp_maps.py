@@ -49,7 +49,7 @@ def partition(family: str, modes: int, dimension: int) -> PowerDiagram:
         return minimal(key, modes, dimension, effort=0.2).diagram
     site_key, balance_key = jax.random.split(key)
     sites = PowerDiagram(normal(site_key, (modes, dimension), "float64"))
-    return balance(balance_key, sites, lines=1 << 17)[0]
+    return balance(balance_key, sites, lines=1 << 15)[0]
 
 
 @functools.lru_cache(maxsize=4)

@@ -75,8 +75,8 @@ class Grid:
 
 
 PRESETS = {
-    "quick": Grid((1,), (4,), (2,), restarts=1, steps=600, effort=0.1),
-    "default": Grid(fixed=(4, 8), simplicial=(2, 4, 8), restarts=1, steps=2600, effort=0.25),
+    "quick": Grid((), (), (2,), restarts=1, steps=600, effort=0.1),
+    "default": Grid(fixed=(4, 8), simplicial=(2, 8), restarts=1, steps=2400, effort=0.25),
     "paper": Grid(),
 }
 

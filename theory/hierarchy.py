@@ -19,7 +19,7 @@ from theory.batches import draws, values
 from theory.check import branching, check_scale
 from theory.estimate import Estimate, proportion
 from theory.leak import ALLOWANCE
-from theory.transport.sparsemax import sparsemax_map
+from theory.transport.sparsemax import SparsemaxMap
 
 Level = Callable[[Float[Array, " n"]], Float[Array, " branches"]]
 
@@ -74,7 +74,7 @@ def sparsemax_hierarchy(
     """
     branches = branching(modes, depth)
     check_scale("stiffness", stiffness)
-    levels = [sparsemax_map(branches, stiffness) for _ in range(depth)]
+    levels = [SparsemaxMap(stiffness) for _ in range(depth)]
     return Hierarchy(levels, [branches] * depth, ratio)
 
 

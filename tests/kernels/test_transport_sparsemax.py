@@ -20,10 +20,10 @@ from theory.partition import PowerDiagram, half_space, orthants, simplicial_clus
 from theory.transport import (
     ScoreMap,
     SignedDistanceMap,
+    SparsemaxMap,
     signed_distances,
     sparsemax,
     sparsemax_leak,
-    sparsemax_map,
 )
 
 SIZES = (1, 2, 8, 64)
@@ -231,7 +231,7 @@ def vertices(transport: ScoreMap | SignedDistanceMap, x: jax.Array) -> np.ndarra
 @pytest.mark.parametrize("modes", [2, 5])
 def test_sparsemax_of_samples_leaks_so(modes: int):
     x = normal(jax.random.key(1), (200_000, modes), "float64")
-    leak = 1 - vertices(sparsemax_map(modes, 4.0), x).mean()
+    leak = 1 - vertices(SparsemaxMap(4.0), x).mean()
     wanted = sparsemax_leak(modes, 4.0)
     check_proportion(Estimate(leak, count=200_000), wanted, resolution=0.05)
     first_order = bound.leak_expansion(modes)[0] / 4
@@ -414,7 +414,7 @@ def test_signed_distance_map_is_sharp_beside_a_duplicate_that_is_never_chosen():
 
 HALF = half_space(2)
 BAD = {
-    "modes must be an integer ≥ 2, got 1": lambda: sparsemax_map(1, 1.0),
+    "modes must be an integer ≥ 2, got 1": lambda: sparsemax_leak(1, 1.0),
     "modes must be an integer ≥ 2, got 2.0": lambda: sparsemax_leak(2.0, 1.0),
     "modes must be an integer ≥ 2, got True": lambda: sparsemax_leak(True, 1.0),
     "stiffness must be a positive finite number, got 0": lambda: sparsemax_leak(2, 0),
@@ -423,7 +423,7 @@ BAD = {
     "stiffness must be a positive finite number, got nan": lambda: SignedDistanceMap(
         HALF, math.nan
     ),
-    "stiffness must be a positive finite number, got True": lambda: sparsemax_map(3, True),
+    "stiffness must be a positive finite number, got True": lambda: SparsemaxMap(True),
     "got an array of shape (2,)": lambda: ScoreMap(HALF, np.ones(2)),
     "sites that differ, got M equal ones": lambda: ScoreMap(PowerDiagram(np.ones((3, 2))), 1.0),
 }

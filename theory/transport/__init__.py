@@ -13,8 +13,8 @@ from theory.transport.lipschitz import lipschitz_network as lipschitz_network
 from theory.transport.lipschitz import orthonormal as orthonormal
 from theory.transport.sparsemax import ScoreMap as ScoreMap
 from theory.transport.sparsemax import SignedDistanceMap as SignedDistanceMap
+from theory.transport.sparsemax import SparsemaxMap as SparsemaxMap
 from theory.transport.sparsemax import signed_distances as signed_distances
 from theory.transport.sparsemax import sparsemax as sparsemax
 from theory.transport.sparsemax import sparsemax_leak as sparsemax_leak
-from theory.transport.sparsemax import sparsemax_map as sparsemax_map
 from theory.transport.sparsemax import sparsemax_stiffness as sparsemax_stiffness

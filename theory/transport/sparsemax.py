@@ -71,11 +71,22 @@ class ScoreMap(eqx.Module):
         return sparsemax(self.stiffness * scores)
 
 
-def sparsemax_map(modes: int, stiffness: float) -> ScoreMap:
-    """T(x) = sparsemax(Λx) on R^M: Λ-Lipschitz, attains the interface constant (Theorem 5)."""
-    check_count("modes", modes, 2)
-    # The sites e_i; centred they project along (1, …, 1), which sparsemax does not see.
-    return ScoreMap(PowerDiagram(np.eye(modes)), stiffness)
+class SparsemaxMap(eqx.Module):
+    """T(x) = sparsemax(Λx) on R^M: Λ-Lipschitz, and attains the interface constant (Theorem 5).
+
+    Fields:
+        stiffness: Λ.
+    """
+
+    stiffness: Array
+
+    def __init__(self, stiffness: float) -> None:
+        check_scale("stiffness", stiffness)
+        self.stiffness = jnp.asarray(float(stiffness))
+
+    def __call__(self, x: Float[Array, " modes"]) -> Float[Array, " modes"]:
+        """T(x) for one point."""
+        return sparsemax(self.stiffness.astype(x.dtype) * x)
 
 
 def signed_distances(diagram: PowerDiagram, x: Float[Array, " n"]) -> Float[Array, " modes"]:
