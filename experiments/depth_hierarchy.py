@@ -83,9 +83,9 @@ PRESETS = {
         ("4096 3",),
         ("16 2",),
         steps=1500,
-        effort=0.25,
+        effort=1.0,
     ),
-    "paper": Grid(),
+    "paper": Grid(effort=4.0),
 }
 
 

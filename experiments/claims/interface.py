@@ -1,62 +1,29 @@
-"""Claims: theorem → rows → verdict, from the tables alone."""
+"""Claims on interfaces (Theorem 6): floors, optimum, growth, the penalty of low dimension."""
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from theory.estimate import (
     Estimate,
     Interval,
     fit_offset_power_law,
     fit_power_law,
-    proportion_interval,
     stack,
 )
 
-from experiments.registry import choose
-from experiments.store import Row, read_table
-from experiments.verdict import Check, Checks, Claim, Verdict
+from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.store import Row
+from experiments.verdict import Check, Checks, Claim
 
 OF_A_FIT = 1e-2  # a fit of few points has few degrees of freedom, and no interval at 1e-9
 FEWEST = 8  # cells from which on a profile at fixed n is fitted
-
-
-def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
-    """Verdicts of all claims, or of one, from the tables in `out`.
-
-    Raises:
-        ValueError: when no claim has this id.
-    """
-    known = {c.id: c for c in CLAIMS}
-    chosen = CLAIMS if claim is None else [known[choose("claim", claim, known)]]
-    return [c.judge(_rows(out / f"{c.experiment}.csv")) for c in chosen]
-
-
-def _rows(path: Path) -> list[Row]:
-    return read_table(path) if path.is_file() else []
-
-
-def _number(row: Row, name: str) -> float:
-    value = row[name]
-    if not isinstance(value, int | float):
-        raise ValueError(f"column {name} of a table must be a number, got {value!r}")
-    return float(value)
-
-
-def _estimate(row: Row, name: str) -> Estimate:
-    parts = [row[f"{name}_{part}"] for part in ("value", "sem", "bias", "count")]
-    return Estimate(*(math.inf if part is None else part for part in parts))
-
-
-def _of_family(rows: Sequence[Row], *families: str) -> list[Row]:
-    return [row for row in rows if row["family"] in families]
 
 
 def _against(rows: Sequence[Row], failure: float, reference: str, resolution: float) -> list[Check]:
     """P over a reference column must be 1."""
     checks = []
     for row in rows:
-        ratio = _estimate(row, "perimeter").scaled(1 / _number(row, reference))
+        ratio = estimate(row, "perimeter").scaled(1 / number(row, reference))
         interval = ratio.interval(failure / len(rows))
         checks.append(Check(float(ratio.value), interval, Interval(1.0, 1.0), resolution))
     return checks
@@ -64,11 +31,11 @@ def _against(rows: Sequence[Row], failure: float, reference: str, resolution: fl
 
 def _simplicial_optimum(rows: list[Row], failure: float) -> list[Check]:
     # 4% of width is ±2%: 1.05·P_S is then excluded.
-    return _against(_of_family(rows, "simplicial"), failure, "interface_floor", 0.04)
+    return _against(of_family(rows, "simplicial"), failure, "interface_floor", 0.04)
 
 
 def _interface_floor(rows: list[Row], failure: float) -> list[Check]:
-    equal = _of_family(rows, "intervals", "orthants", "simplicial")
+    equal = of_family(rows, "intervals", "orthants", "simplicial")
     checks = _against(equal, failure, "interface_floor", math.inf)
     above = Interval(1.0, math.inf)
     return [Check(c.effect, c.interval, above, c.resolution) for c in checks]
@@ -78,12 +45,12 @@ def _exponent(
     rows: list[Row], failure: float, family: str, estimator: str, abscissa: Callable[[float], float]
 ) -> list[Check]:
     """The exponent of P in a function of M must be 1, told from 1 ± 0.1 by its interval."""
-    chosen = [row for row in _of_family(rows, family) if row["estimator"] == estimator]
+    chosen = [row for row in of_family(rows, family) if row["estimator"] == estimator]
     if len(chosen) < 2:
         return []
-    found = [_estimate(row, "perimeter") for row in chosen]
+    found = [estimate(row, "perimeter") for row in chosen]
     stacked = stack(found)
-    slope = fit_power_law([abscissa(_number(r, "modes")) for r in chosen], stacked)
+    slope = fit_power_law([abscissa(number(r, "modes")) for r in chosen], stacked)
     return [Check(slope.value, slope.interval(failure), Interval(1.0, 1.0), 0.2)]
 
 
@@ -94,26 +61,26 @@ def _orthants(rows: list[Row], failure: float) -> list[Check]:
 def _intervals(rows: list[Row], failure: float) -> list[Check]:
     # Below M = 256 the finite-M correction would be read as a wrong exponent. Crofton is exact at
     # n = 1, so the tube is the route that could disagree.
-    large = [row for row in rows if _number(row, "modes") >= 256]
+    large = [row for row in rows if number(row, "modes") >= 256]
     return _exponent(large, failure, "intervals", "tube", float)
 
 
 def _facets(rows: list[Row], failure: float) -> list[Check]:
     """Facets outside their interval must be none; the rows' intervals are at `failure` each."""
-    found = [row for row in _of_family(rows, "unequal") if row["facets"]]
+    found = [row for row in of_family(rows, "unequal") if row["facets"]]
     none = Interval(0.0, 0.0)
-    counts = [_number(row, "facets_outside") for row in found]
+    counts = [number(row, "facets_outside") for row in found]
     return [Check(n, Interval(n, n), none) for n in counts]
 
 
 def _routes_agree(rows: list[Row], failure: float) -> list[Check]:
-    known = _of_family(rows, "half-space", "intervals", "orthants", "simplicial")
+    known = of_family(rows, "half-space", "intervals", "orthants", "simplicial")
     return _against(known, failure, "exact", math.inf)
 
 
 def _penalty(row: Row, failure: float, allowed: Interval, resolution: float) -> Check:
     """D = P/P_S at the masses as measured."""
-    penalty = _estimate(row, "penalty")
+    penalty = estimate(row, "penalty")
     return Check(float(penalty.value), penalty.interval(failure), allowed, resolution)
 
 
@@ -124,8 +91,8 @@ def _dimension_penalty(rows: list[Row], failure: float) -> list[Check]:
 
 def _found_cluster(rows: list[Row], failure: float) -> list[Check]:
     """D = 1 where the simplicial cluster fits; 4% of width is ±2%, as for the cluster put in."""
-    best = _of_family(rows, "best")
-    room = [row for row in best if _number(row, "modes") <= _number(row, "dimension") + 1]
+    best = of_family(rows, "best")
+    room = [row for row in best if number(row, "modes") <= number(row, "dimension") + 1]
     return [_penalty(row, failure / len(room), Interval(1.0, 1.0), 0.04) for row in room]
 
 
@@ -137,15 +104,15 @@ def _fixed_dimension_exponent(dimension: int) -> Checks:
     """
 
     def exponent(rows: list[Row]) -> Estimate:
-        found = stack([_estimate(row, "perimeter") for row in rows])
+        found = stack([estimate(row, "perimeter") for row in rows])
         square = Estimate(found.value**2, 2 * found.value * found.sem, 0.0, found.count)
-        fit = fit_offset_power_law([_number(row, "modes") for row in rows], square)
+        fit = fit_offset_power_law([number(row, "modes") for row in rows], square)
         return fit.exponent.scaled(0.5)
 
     def checks(rows: list[Row], failure: float) -> list[Check]:
-        chosen = [row for row in _of_family(rows, "best") if row["dimension"] == dimension]
-        chosen = [row for row in chosen if _number(row, "modes") >= FEWEST]
-        chosen.sort(key=lambda row: _number(row, "modes"))
+        chosen = [row for row in of_family(rows, "best") if row["dimension"] == dimension]
+        chosen = [row for row in chosen if number(row, "modes") >= FEWEST]
+        chosen.sort(key=lambda row: number(row, "modes"))
         if len(chosen) < 5:
             return []
         found, law = exponent(chosen), 1 / dimension
@@ -159,37 +126,13 @@ def _fixed_dimension_exponent(dimension: int) -> Checks:
 
 def _below_random_codes(rows: list[Row], failure: float) -> list[Check]:
     """D over √((e^{2R} − 1)/(2R)) where no simplicial cluster fits; across 1 nothing is said."""
-    chosen = [row for row in _of_family(rows, "best") if _number(row, "dimension") >= 8]
-    chosen = [row for row in chosen if _number(row, "modes") > _number(row, "dimension") + 1]
+    chosen = [row for row in of_family(rows, "best") if number(row, "dimension") >= 8]
+    chosen = [row for row in chosen if number(row, "modes") > number(row, "dimension") + 1]
     checks = []
     for row in chosen:
-        ratio = _estimate(row, "penalty").scaled(1 / _number(row, "band_upper"))
-        inside = ratio.interval(failure / len(chosen))
-        resolution = math.inf if inside.upper < 1 else 0.0
-        checks.append(Check(float(ratio.value), inside, Interval(0.0, 1.0), resolution))
-    return checks
-
-
-def _sandwich(rows: list[Row], failure: float) -> list[Check]:
-    """Flips minus the nearer side of the sandwich: at least 0 below, at most 0 above."""
-    checks = []
-    for row in rows:
-        inside = proportion_interval(_estimate(row, "flips"), failure / len(rows))
-        allowed = Interval(_number(row, "sandwich_lower"), _number(row, "sandwich_upper"))
-        checks.append(Check(_number(row, "flips_value"), inside, allowed))
-    return checks
-
-
-def _tube_law(rows: list[Row], failure: float) -> list[Check]:
-    """Flips over the law at the smallest noise of each head must be 1, told from √(2/π)·law."""
-    checks = []
-    for decoder in sorted({str(row["decoder"]) for row in rows}):
-        own = [row for row in rows if row["decoder"] == decoder]
-        smallest = min(own, key=lambda row: _number(row, "ratio"))
-        ratio = _estimate(smallest, "ratio_to_law")
-        interval = ratio.interval(failure)
-        falsifier = 2 * (1 - math.sqrt(2 / math.pi))
-        checks.append(Check(float(ratio.value), interval, Interval(1.0, 1.0), falsifier))
+        ratio = estimate(row, "penalty").scaled(1 / number(row, "band_upper"))
+        ends = ratio.interval(failure / len(chosen))
+        checks.append(inside(float(ratio.value), ends, Interval(0.0, 1.0)))
     return checks
 
 
@@ -268,19 +211,5 @@ CLAIMS = [
         "At n ≥ 8 the best found lie below √((e^2R − 1)/(2R)), random codes (D over it is below 1)",
         "interface_profile",
         _below_random_codes,
-    ),
-    Claim(
-        "decoder-sandwich",
-        "Theorem 3",
-        "Raw-noise flips of a real head lie within E Q(δ/s) and E min(1, Σ Q(δ_j/s)) (flip rate)",
-        "decoder_tube",
-        _sandwich,
-    ),
-    Claim(
-        "decoder-tube-law",
-        "Theorem 3",
-        "As s → 0 a real head flips at √(2/π)·s·A_W (flips over the law at the smallest s)",
-        "decoder_tube",
-        _tube_law,
     ),
 ]

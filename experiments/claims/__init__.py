@@ -1,0 +1,26 @@
+"""Claims: theorem → rows → verdict, from the tables alone."""
+
+from pathlib import Path
+
+from experiments.claims import decoder, interface, separated
+from experiments.registry import choose
+from experiments.store import Row, read_table
+from experiments.verdict import Check as Check
+from experiments.verdict import Verdict
+
+CLAIMS = [*interface.CLAIMS, *separated.CLAIMS, *decoder.CLAIMS]
+
+
+def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
+    """Verdicts of all claims, or of one, from the tables in `out`.
+
+    Raises:
+        ValueError: when no claim has this id.
+    """
+    known = {c.id: c for c in CLAIMS}
+    chosen = CLAIMS if claim is None else [known[choose("claim", claim, known)]]
+    return [c.judge(_rows(out / f"{c.experiment}.csv")) for c in chosen]
+
+
+def _rows(path: Path) -> list[Row]:
+    return read_table(path) if path.is_file() else []

@@ -1,0 +1,37 @@
+"""What claims read of a table's rows."""
+
+import math
+from collections.abc import Sequence
+
+from theory.estimate import Estimate, Interval
+
+from experiments.store import Row
+from experiments.verdict import Check
+
+
+def number(row: Row, name: str) -> float:
+    """A column that must hold a number."""
+    value = row[name]
+    if not isinstance(value, int | float):
+        raise ValueError(f"column {name} of a table must be a number, got {value!r}")
+    return float(value)
+
+
+def estimate(row: Row, name: str) -> Estimate:
+    """The estimate behind four columns; an infinite part was stored as nothing."""
+    parts = [row[f"{name}_{part}"] for part in ("value", "sem", "bias", "count")]
+    return Estimate(*(math.inf if part is None else part for part in parts))
+
+
+def of_family(rows: Sequence[Row], *families: str) -> list[Row]:
+    """The rows of some families."""
+    return [row for row in rows if row["family"] in families]
+
+
+def inside(effect: float, interval: Interval, allowed: Interval) -> Check:
+    """A check that holds only when the whole interval is allowed: across the edge nothing is said.
+
+    For statements about what is found, not laws, where an interval across the edge is no support.
+    """
+    within = allowed.lower <= interval.lower and interval.upper <= allowed.upper
+    return Check(effect, interval, allowed, math.inf if within else 0.0)
