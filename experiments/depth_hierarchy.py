@@ -83,7 +83,7 @@ PRESETS = {
         ("4096 3",),
         ("16 2",),
         steps=1500,
-        effort=1.0,
+        effort=0.5,
     ),
     "paper": Grid(effort=4.0),
 }

@@ -91,14 +91,14 @@ PRESETS = {
         (2, 16), (4.0, 32.0), ("orthants 4 2",), (16.0,), (2,), (16.0,), 0.0, 1, 500, 0.2
     ),
     "default": Grid(
-        stiffness=(4.0, 16.0, 64.0, 128.0),
-        partitions=("intervals 4 1", "orthants 4 2", "balanced 16 2", "balanced 64 8"),
+        stiffness=(4.0, 16.0, 128.0),
+        partitions=("intervals 4 1", "orthants 4 2", "balanced 16 2"),
         partition_stiffness=(16.0,),
         trained=(2, 4, 8),
         trained_stiffness=(16.0,),
         restarts=1,
         steps=1500,
-        effort=1.2,
+        effort=0.8,
     ),
     "paper": Grid(effort=4.0),
 }

@@ -124,18 +124,9 @@ def measure(
         return _trained(cell, key, checkpoint)
     if cell.family == "line":
         exact = math.exp(optimize.brentq(lambda s: _line(cell, s), -3.0, 12.0, xtol=1e-13))
-        return _laws(cell) | {
-            "stiffness": exact,
-            "stiffness_lower": exact,
-            "stiffness_upper": exact,
-        }
+        return _laws(cell) | _known(exact)
     if cell.family == "sparsemax":
-        exact = sparsemax_stiffness(cell.modes, cell.leak)
-        return _laws(cell) | {
-            "stiffness": exact,
-            "stiffness_lower": exact,
-            "stiffness_upper": exact,
-        }
+        return _laws(cell) | _known(sparsemax_stiffness(cell.modes, cell.leak))
     found = minimal(jax.random.key(cell.modes), cell.modes, cell.dimension, effort=0.2)
     distances = Distances(found.diagram)
     return _laws(cell) | _reached(key, distances, cell, 1.0)

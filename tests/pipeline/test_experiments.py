@@ -95,6 +95,16 @@ PROFILE = (
     "collapse",
     "planar",  # from the cells' arrays, not from the table
 )
+SEPARATED = (
+    "inverse_stiffness-leak",
+    "inverse_stiffness-ratio",
+    "inverse_stiffness-sharp_maps",
+    "stiffness_phase-phase",
+    "stiffness_phase-shortfall",
+    "stiffness_phase-map",  # from the arrays too; trainings of 500 steps leave no curve of losses
+    "depth_hierarchy-tradeoff",
+    "depth_hierarchy-leaks",
+)
 
 
 def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
@@ -106,11 +116,12 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
         "interface_exact-agreement.svg",
         "decoder_tube-g2p-en.svg",
         *(f"interface_profile-{name}.svg" for name in PROFILE),
+        *(f"{name}.svg" for name in SEPARATED),
     }
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 3 + len(PROFILE)
+    assert page.count("<figure>") == 3 + len(PROFILE) + len(SEPARATED)
 
 
 # Every swept field changes its row

@@ -6,6 +6,7 @@ point; sampled Jacobians can only come near it from below.
 """
 
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -111,21 +112,25 @@ def lipschitz_network(
     check_scale("stiffness", stiffness)
     smoothing = 1 / (4 * stiffness) if smoothing is None else smoothing
     check_scale("smoothing", smoothing)
-    sizes = [dimension, *[width] * (layers - 1), modes]
-    centre_key, *keys = jax.random.split(key, layers + 1)
+    sizes = (dimension, *[width] * (layers - 1), modes)
+    scales = jnp.asarray(stiffness, dtype), jnp.asarray(smoothing, dtype)
+    return _fresh(key, sizes, *scales)
+
+
+@partial(jax.jit, static_argnames="sizes")  # op by op this would be fifty compilations
+def _fresh(
+    key: PRNGKeyArray, sizes: tuple[int, ...], stiffness: Array, smoothing: Array
+) -> LipschitzNetwork:
+    centre_key, *keys = jax.random.split(key, len(sizes))
+    dtype = stiffness.dtype.name
     weights, biases = [], []
     for own, inner, outer in zip(keys, sizes[:-1], sizes[1:], strict=True):
         weight_key, bias_key = jax.random.split(own)
         weights.append(_isometry(normal(weight_key, (outer, inner), dtype)))
         biases.append(jax.random.uniform(bias_key, (outer,), dtype, -SPREAD, SPREAD))
-    fresh = LipschitzNetwork(
-        tuple(weights),
-        tuple(biases),
-        jnp.asarray(stiffness, dtype),
-        jnp.asarray(smoothing, dtype),
-    )
-    x = normal(centre_key, (CENTRING, dimension), dtype)
-    centre = jnp.mean(fresh.logits(x), axis=0) / fresh.stiffness
+    fresh = LipschitzNetwork(tuple(weights), tuple(biases), stiffness, smoothing)
+    x = normal(centre_key, (CENTRING, sizes[0]), dtype)
+    centre = jnp.mean(fresh.logits(x), axis=0) / stiffness
     return eqx.tree_at(lambda t: t.biases[-1], fresh, fresh.biases[-1] - centre)
 
 
