@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= results
 PRESET ?= default
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export NONCOMMIT_CACHE ?= $(CURDIR)/.cache
 
 .PHONY: reproduce test test-slow check bench clean help
@@ -22,10 +23,10 @@ reproduce: $(STAMP)
 	$(BIN)/noncommit verify --preset $(PRESET) --out $(OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -190,7 +190,7 @@ def _from_leads(
 
 def _leaks(key: Any, norm_key: Any, hierarchy: Hierarchy, cell: Cell) -> dict[str, Any]:
     """Leaks of steps and whole on common points, and the stiffness of the whole map."""
-    samples = max(4000, int(ENTRIES / 8 / hierarchy.dimension * cell.effort))
+    samples = max(4000, int(ENTRIES / 4 / hierarchy.dimension * cell.effort))
     found = level_leaks(key, hierarchy, samples=min(samples, SAMPLES))
     worst = int(np.argmax(found.steps.value))
     stretch = None

@@ -23,7 +23,7 @@ CHECKPOINTS = True
 FAILURE = 1e-9
 BARRIER = math.sqrt(2)  # κ of the vertices of the simplex
 SCHEDULE = Schedule(rate=1e-2)
-ENTRIES = 1 << 24  # numbers drawn a cell of `sparsemax` at effort 1; samples are this over M
+ENTRIES, MOST = 24_000_000, 1 << 20  # numbers and samples drawn for `sparsemax` at effort 1
 SAMPLES = 1_600_000  # of a trained map
 
 
@@ -162,7 +162,7 @@ def measure(
 
 
 def _sparsemax_row(cell: Cell, key: Any) -> dict[str, Any]:
-    samples = max(1000, int(cell.effort * ENTRIES / cell.modes))
+    samples = max(1000, int(cell.effort * min(MOST, ENTRIES / cell.modes)))
     transport = SparsemaxMap(cell.stiffness)
     found = leak(
         key, transport, np.eye(cell.modes), radius=0.0, samples=samples, dimension=cell.modes
