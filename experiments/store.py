@@ -289,7 +289,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            with np.load(self.path) as stored:
+            with np.load(io.BytesIO(self.path.read_bytes())) as stored:
                 return [stored[f"leaf_{k}"] for k in range(len(stored.files))]
         except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             moved = set_aside(self.path)
