@@ -85,7 +85,7 @@ PRESETS = {
         steps=1500,
         effort=0.5,
     ),
-    "paper": Grid(effort=4.0),
+    "paper": Grid(effort=2.0),
 }
 
 

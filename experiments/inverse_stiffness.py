@@ -62,7 +62,7 @@ class Grid:
         default=(4.0, 16.0, 64.0), metadata={"help": "their Λ"}
     )
     radius: float = field(default=0.0, metadata={"help": "of the modes of trained maps, < √2/2"})
-    restarts: int = field(default=3, metadata={"help": "trainings from different weights"})
+    restarts: int = field(default=2, metadata={"help": "trainings from different weights"})
     steps: int = field(default=6000, metadata={"help": "of a training"})
     effort: float = field(default=1.0, metadata={"help": "factor on numbers of samples"})
 
@@ -100,7 +100,7 @@ PRESETS = {
         steps=1500,
         effort=0.8,
     ),
-    "paper": Grid(effort=4.0),
+    "paper": Grid(effort=2.0),
 }
 
 

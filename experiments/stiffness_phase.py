@@ -48,13 +48,13 @@ class Grid:
     """Which M and n."""
 
     fixed_dimensions: tuple[int, ...] = field(default=(1, 2), metadata={"help": "fixed n"})
-    fixed: tuple[int, ...] = field(default=(4, 6, 8, 12, 16), metadata={"help": "M at fixed n"})
+    fixed: tuple[int, ...] = field(default=(4, 8, 16), metadata={"help": "M at fixed n"})
     simplicial: tuple[int, ...] = field(
         default=(2, 4, 8, 16, 32), metadata={"help": "M at n = M, where the simplex fits"}
     )
     leak: float = field(default=0.1, metadata={"help": "ε to reach"})
-    restarts: int = field(default=3, metadata={"help": "trainings from different weights"})
-    steps: int = field(default=12000, metadata={"help": "of a training at fixed n; half at n = M"})
+    restarts: int = field(default=2, metadata={"help": "trainings from different weights"})
+    steps: int = field(default=8000, metadata={"help": "of a training at fixed n; half at n = M"})
     effort: float = field(default=1.0, metadata={"help": "factor on numbers of samples"})
 
     def __post_init__(self) -> None:
