@@ -1,0 +1,151 @@
+"""What steps along normals, residuals and isotropic ones do to a readout, and DABI (figure 2)."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from figures import style
+from figures.marks import SIGMAS, Look, Table, bars, column
+
+LAWS = ("gaussian", "overlapping", "separated", "nuisance")
+LOOKS: dict[str, Look] = {
+    "normal": {"color": style.VERMILION, "marker": "s"},
+    "singular": {"color": style.PURPLE, "marker": "^"},
+    "residual": {"color": style.BLUE, "marker": "o"},
+    "isotropic": {"color": style.BLACK, "marker": "D"},
+}
+SHAPES = "os^Dv"
+MOST = 3e4  # of DABI: what is seen of intervals that are nearly open
+
+
+def draw(table: Table) -> dict[str, Figure]:
+    """`dabi` of all readouts, and for each its flips and the rise of its cross-entropy."""
+    if not table:
+        return {}
+    names = list(dict.fromkeys(row["readout"] for row in table))
+    figures = {"dabi": _dabi(table, names)}
+    for name in names:
+        figures[name.replace(" ", "-")] = _responses([r for r in table if r["readout"] == name])
+    return figures
+
+
+def _of(rows: Table, law: str) -> Table:
+    return sorted((r for r in rows if r["latents"] == law), key=lambda r: r["length"])
+
+
+def _laws(rows: Table) -> list[str]:
+    return [law for law in LAWS if any(row["latents"] == law for row in rows)]
+
+
+def _panels(rows: Table, height: float, lines: int) -> tuple[Figure, np.ndarray]:
+    """A column of panels for every law, x shared and logarithmic."""
+    figure = Figure(figsize=(style.COLUMN, height), layout="constrained")
+    axes = figure.subplots(lines, len(_laws(rows)), sharex=True, sharey="row", squeeze=False)
+    for one in axes.flat:
+        one.set(xscale="log", yscale="log")
+    return figure, axes
+
+
+def _named(figure: Figure, axes: np.ndarray, rows: Table) -> None:
+    for one, law in zip(axes[0], _laws(rows), strict=True):
+        one.set_title(law)
+    lengths = sorted({row["length"] for row in rows})
+    for one in axes[-1]:
+        one.set_xticks(
+            lengths, labels=[f"{x:g}" for x in lengths], rotation=45 * (len(lengths) > 4)
+        )
+        one.xaxis.set_minor_locator(NullLocator())
+    figure.supxlabel("length of the step over the median distance to a facet", fontsize=8)
+
+
+def _responses(rows: Table) -> Figure:
+    with mpl.rc_context(style.RULES):
+        figure, axes = _panels(rows, 4.0, 2)
+        for k, law in enumerate(_laws(rows)):
+            mine = _of(rows, law)
+            for way, look in LOOKS.items():
+                _flips(axes[0, k], mine, way, look)
+                _rise(axes[1, k], mine, way, look)
+            axes[0, k].plot(column(mine, "length"), column(mine, "tube_value"), **TUBE)
+        axes[0, 0].set_ylabel("share of tokens flipped")
+        axes[1, 0].set_ylabel("rise of cross-entropy (nats)")
+        low = axes[0, 0].get_ylim()[0]
+        axes[0, 0].set_ylim(max(low, 1e-5), 2)
+        _named(figure, axes, rows)
+        one = rows[0]
+        handles = [Line2D([], [], label=way, ls="", **look) for way, look in LOOKS.items()]
+        handles.append(Line2D([], [], label=r"$P(\delta < r)$", **TUBE))
+        title = (
+            f"{one['readout'].split()[0]}: M = {one['classes']}, rank {one['rank']} in "
+            f"R$^{{{one['dimension']}}}$, residual at s = {one['scale']:g}"
+        )
+        figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
+    return figure
+
+
+TUBE: Look = {"color": style.VERMILION, "lw": 0.8, "ls": "--"}
+
+
+def _flips(axes: Axes, rows: Table, way: str, look: Look) -> None:
+    """With nothing seen the point is left out and the bar is its upper end alone."""
+    value, sem = (column(rows, f"{way}_flips_{part}") for part in ("value", "sem"))
+    seen = value > 0
+    x = column(rows, "length")[seen]
+    value, reach = value[seen], SIGMAS * sem[seen]
+    bars(axes, x, value, np.maximum(value - reach, 1e-9), value + reach, lw=0.8, **look)
+
+
+def _rise(axes: Axes, rows: Table, way: str, look: Look) -> None:
+    value, sem = (column(rows, f"{way}_rise_{part}") for part in ("value", "sem"))
+    shown = value > SIGMAS * sem  # what may be 0 has no place on a logarithmic axis
+    x, value, reach = column(rows, "length")[shown], value[shown], SIGMAS * sem[shown]
+    bars(axes, x, value, value - reach, value + reach, lw=0.8, **look)
+
+
+def _dabi(rows: Table, names: list[str]) -> Figure:
+    """Flips along the normal and the residual over isotropic ones; the control's output in grey."""
+    with mpl.rc_context(style.RULES):
+        figure, axes = _panels(rows, 4.2, 2)
+        for k, law in enumerate(_laws(rows)):
+            for name, marker in zip(names, SHAPES, strict=False):
+                mine = _of([r for r in rows if r["readout"] == name], law)
+                for line, way in enumerate(("normal", "residual")):
+                    _ratio(axes[line, k], mine, way, {**LOOKS[way], "marker": marker})
+        for one in axes.flat:
+            one.axhline(1, color=style.BLACK, lw=0.6)
+        for line in axes:
+            low, high = line[0].get_ylim()
+            line[0].set_ylim(max(low, 0.3), min(high, MOST))
+        axes[0, 0].set_ylabel("DABI, facet normal")
+        axes[1, 0].set_ylabel("DABI, residual")
+        _named(figure, axes, rows)
+        handles = [
+            Line2D([], [], color=style.BLACK, marker=marker, ls="", label=name)
+            for name, marker in zip(names, SHAPES, strict=False)
+        ]
+        handles.append(Line2D([], [], color=style.VERMILION, lw=0.8, ls=":", label=LIMIT))
+        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", label="control, output"))
+        title = "flips over isotropic ones; arrows: no isotropic flip seen"
+        figure.legend(handles=handles, title=title, loc="outside upper center", ncols=2)
+    return figure
+
+
+LIMIT = r"$2/E|\langle u,\nu\rangle|$, the limit of short steps"
+
+
+def _ratio(axes: Axes, rows: Table, way: str, look: Look) -> None:
+    name = f"dabi_{way}_flips"
+    x = column(rows, "length")
+    value, lower, upper = (column(rows, f"{name}_{end}") for end in ("value", "lower", "upper"))
+    closed = np.isfinite(value) & np.isfinite(upper) & (lower > 0)
+    bars(axes, x[closed], value[closed], lower[closed], upper[closed], lw=0.8, **look)
+    opened = ~closed & (lower > 0.01)
+    tip: Look = {"ls": "", "marker": r"$\uparrow$", "color": look["color"], "markersize": 10}
+    axes.plot(x[opened], lower[opened], **tip)
+    output = column(rows, f"smooth_dabi_{way}_output_value")
+    axes.plot(x, output, color=style.GREY, marker="x", ls="", markersize=3)
+    if way == "normal" and rows:
+        axes.axhline(rows[0]["normal_limit"], color=style.VERMILION, lw=0.8, ls=":")
