@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-from experiments.claims import crossover, decoder, interface, residual, separated
+from experiments.claims import decoder, interface, separated
 from experiments.registry import choose
 from experiments.store import Row, read_table
 from experiments.verdict import Check as Check
 from experiments.verdict import Verdict
 
-CLAIMS = [
-    *interface.CLAIMS,
-    *separated.CLAIMS,
-    *crossover.CLAIMS,
-    *residual.CLAIMS,
-    *decoder.CLAIMS,
-]
+CLAIMS = [*interface.CLAIMS, *separated.CLAIMS, *decoder.CLAIMS]
 
 
 def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
