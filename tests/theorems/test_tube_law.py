@@ -1,4 +1,4 @@
-"""Theorem 3, tube law for raw noise: P(y(Z + sξ) ≠ y(Z)) = √(2/π)·s·A_W + o(s).
+"""Theorem 3, the tube law: P(y(Z + sξ) ≠ y(Z)) = √(2/π)·s·A_W + o(s), and so for y(E[Z|X]).
 
 Hypotheses: Z ~ p with a continuous density, ξ ~ N(0, I) independent, y a power diagram.
 A_W = Σ_{i<j} ∫_{F_ij} p; for p = γ_n it is the Gaussian perimeter. The remainder is
@@ -25,10 +25,12 @@ from tests.significance import (
     check_rejects,
     check_slope,
 )
-from theory import bound, perimeter
-from theory.estimate import Estimate, proportion_interval, stack
+from theory import bound, flip_law, perimeter
+from theory.estimate import Estimate, proportion, proportion_interval, stack
 from theory.gaussian import normal
+from theory.mixture import Mixture
 from theory.partition import PowerDiagram, half_space, orthants, simplicial_cluster
+from theory.terminal import SCHEDULES, noised, terminal_step, time_of
 from theory.tube import flip_rate, interface_area, sandwich
 
 
@@ -159,6 +161,24 @@ def test_the_sandwich_closes_on_two_cells():
     assert lower.value == pytest.approx(upper.value, rel=1e-12)
 
 
+@settings(max_examples=6)
+@given(data=st.data(), scale=strategies.scales(1.0), seed=st.integers(0, 2**31))
+@pytest.mark.parametrize(("modes", "dimension"), [(5, 2)])
+def test_flips_of_mixtures_lie_in_the_sandwich(
+    data: st.DataObject, scale: float, seed: int, modes: int, dimension: int
+):
+    """Three modes of any width under any readout; the sides are of the latents drawn."""
+    means, spread = data.draw(strategies.points(3, dimension)), data.draw(strategies.scales(1.0))
+    law = Mixture(means, spread, data.draw(strategies.masses(3)))
+    diagram = data.draw(strategies.diagrams(modes, dimension))
+    latents = law.sample(jax.random.key(seed), 64)[0]
+    flips = flip_rate(jax.random.key(seed + 1), latents, diagram, scale, draws=150)
+    inside = proportion_interval(flips, 1e-12)
+    lower, upper = sandwich(latents, diagram, scale)
+    assert inside.upper >= lower.value
+    assert inside.lower <= upper.value
+
+
 # Rate: first order, and the order and coefficient of what follows
 
 
@@ -197,6 +217,19 @@ def test_without_ridges_the_remainder_is_of_third_order():
     assert left[-1] / scales[-1] ** 3 == pytest.approx(coefficient, rel=0.02)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s.name)
+def test_a_terminal_step_flips_as_the_posterior_mean(schedule):
+    """Half-space at c = 1, s = ½, by z_t = α_t z + σ_t ε under either schedule."""
+    law, diagram, time = Mixture(np.zeros((1, 2)), 1.0), half_space(2, 1.0), time_of(schedule, 0.5)
+    latents = gaussian(diagram)
+    noisy = noised(jax.random.fold_in(fresh(), 99), latents, schedule, time)
+    seen = diagram.label(terminal_step(law, noisy, schedule, time))
+    flips = proportion(int((seen != diagram.label(latents)).sum()), COUNT)
+    exact = flip_law.half_space_flips(0.5, 1.0)
+    check_proportion(flips, exact.mean, FAILURE, resolution=0.05)
+    check_rejects(check_proportion, flips, exact.raw, FAILURE)
+
+
 # Falsification
 
 
@@ -232,6 +265,10 @@ def test_the_upper_side_needs_every_class():
 
 
 def test_the_oracles_agree_with_each_other():
+    assert half_space_at(1.0, 0.7) == pytest.approx(
+        flip_law.half_space_flips(0.7, 1.0).raw, rel=1e-9
+    )
+    assert sectors_flip(3, 0.5) == pytest.approx(flip_law.simplicial_flips(3, 0.5), rel=1e-9)
     assert half_space_at(0.0, 0.7) == pytest.approx(bound.half_space_flip(0.7), rel=1e-9)
     assert sectors_flip(2, 0.7) == pytest.approx(bound.half_space_flip(0.7), rel=1e-9)
     assert sectors_flip(4, 0.7) == pytest.approx(quadrants_flip(0.7), rel=1e-9)
