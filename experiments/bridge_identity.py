@@ -100,7 +100,7 @@ PRESETS = {
         far=(1.9,),
         effort=0.25,
     ),
-    "paper": Grid(effort=8.0),
+    "paper": Grid(effort=4.0),
 }
 
 

@@ -68,7 +68,7 @@ PRESETS = {
     "paper": Grid(
         ("code 64 16", "code 64 128", "lowrank 64 8 32", "lowrank 64 16 128", "simplicial 17 16"),
         lengths=(0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0),
-        effort=4.0,
+        effort=2.0,
     ),
 }
 

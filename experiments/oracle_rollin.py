@@ -93,12 +93,7 @@ PRESETS = {
         flow=64,
         effort=0.5,
     ),
-    "paper": Grid(
-        ("code 64 16", "lowrank 64 8 32", "lowrank 64 16 64"),
-        steps=(1, 2, 4, 8, 16, 64),
-        starts=(1.0, 0.75, 0.5),
-        effort=2.0,
-    ),
+    "paper": Grid(steps=(1, 2, 4, 8, 16, 64), starts=(1.0, 0.75, 0.5)),
 }
 
 
