@@ -15,6 +15,18 @@ EXPERIMENTS: dict[str, str] = {
     "(Theorem 5)",
     "stiffness_phase": "least certified stiffness that reaches a leak, over M and n (Theorem 6)",
     "depth_hierarchy": "peak stiffness and its price in a hierarchy of B levels (Theorem 7)",
+    "tube_law": "token flips of raw noise and posterior mean against the tube law, its second "
+    "order and the sandwich (Theorem 3)",
+    "tube_crossover": "where the tube law stops: flips over √(2/π)·s·A_W over latent width, noise "
+    "and code, and rates of 1e-6 (Theorem 3)",
+    "decoder_sensitivity": "responses of readouts to steps along facet normals, residuals and "
+    "isotropic directions: DABI (Theorem 3)",
+    "oracle_rollin": "terminal steps from exact noised latents, their residuals, and K exact ODE "
+    "steps (Theorem 3)",
+    "bridge_identity": "flips and leak of one interface: their ratio κ√(π/2), its first "
+    "correction, two opposite orderings (Theorem 17)",
+    "coarea_levels": "E‖∇u‖ by autodiff against perimeters of level sets by line crossings "
+    "(Theorem 17)",
     "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
     "the tube law and the sandwich (Theorem 3)",
 }

@@ -2,13 +2,21 @@
 
 from pathlib import Path
 
-from experiments.claims import decoder, interface, separated
+from experiments.claims import bridge, crossover, decoder, interface, residual, separated, tube
 from experiments.registry import choose
 from experiments.store import Row, read_table
 from experiments.verdict import Check as Check
 from experiments.verdict import Verdict
 
-CLAIMS = [*interface.CLAIMS, *separated.CLAIMS, *decoder.CLAIMS]
+CLAIMS = [
+    *interface.CLAIMS,
+    *separated.CLAIMS,
+    *tube.CLAIMS,
+    *crossover.CLAIMS,
+    *residual.CLAIMS,
+    *bridge.CLAIMS,
+    *decoder.CLAIMS,
+]
 
 
 def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
