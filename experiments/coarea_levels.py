@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from theory.estimate import Estimate
+from theory.estimate import Estimate, quotient
 from theory.level_sets import Chord, level_integral
 from theory.total_variation import total_variation
 from theory.transport import LipschitzNetwork, Schedule, certified
@@ -155,14 +155,6 @@ def levels(cell: Cell) -> np.ndarray:
     """Edges of the bands: all of (0, 1) for shares; for `fourier`, of variance 1, within ±3."""
     low, high = (-3.0, 3.0) if cell.family == "fourier" else (0.0, 1.0)
     return np.linspace(low, high, cell.bands + 1)
-
-
-def quotient(top: Estimate, bottom: Estimate) -> Estimate:
-    """top/bottom of independent estimates, to first order."""
-    ratio = top.value / bottom.value
-    sem = abs(ratio) * math.hypot(top.sem / top.value, bottom.sem / bottom.value)
-    bias = abs(ratio) * (top.bias / top.value + bottom.bias / bottom.value)
-    return Estimate(ratio, sem, bias, min(int(top.count), int(bottom.count)))
 
 
 def _worst(top: Estimate, bottom: Estimate) -> Estimate:

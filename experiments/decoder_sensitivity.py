@@ -18,7 +18,7 @@ from theory.sensitivity import DIRECTIONS, LinearDecoder, Sensitivity, logits, s
 from experiments.readouts import (
     LATENTS,
     READOUTS,
-    check_latents,
+    check_names,
     distances,
     latents,
     parsed,
@@ -51,10 +51,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         """ValueError on an unknown readout or law, or a number out of range."""
-        for words in self.readouts:
-            parsed(words)
-        for name in self.latents:
-            check_latents(name)
+        check_names(self.readouts, self.latents)
         if not self.lengths or not all(0 < x < math.inf for x in self.lengths):
             raise ValueError(f"lengths must be positive and finite, got {self.lengths}")
         for name in ("scale", "sharpness", "effort"):

@@ -26,7 +26,7 @@ from experiments.readouts import (
     LATENTS,
     READOUTS,
     WIDTHS,
-    check_latents,
+    check_names,
     distances,
     latents,
     parsed,
@@ -65,10 +65,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         """ValueError on an unknown readout or law, or a number out of range."""
-        for words in self.readouts:
-            parsed(words)
-        for name in self.latents:
-            check_latents(name)
+        check_names(self.readouts, self.latents)
         if not all(0 < s < math.inf for s in self.scales):
             raise ValueError(f"scales must be positive and finite, got {self.scales}")
         if not all(0 < t <= 1 for t in self.starts):

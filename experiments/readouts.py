@@ -1,6 +1,7 @@
 """Synthetic readouts and laws of latents by name, shared by the experiments on residuals."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,13 @@ def parsed(words: str) -> tuple[str, int, int, int]:
     return family, modes, rank, dimension
 
 
-def check_latents(name: str) -> None:
-    """ValueError unless the law of latents is known."""
-    if name not in LATENTS:
-        raise ValueError(f"latents are any of {', '.join(LATENTS)}, got {name!r}")
+def check_names(readouts: Sequence[str], laws: Sequence[str]) -> None:
+    """ValueError unless every readout and every law of latents is known."""
+    for words in readouts:
+        parsed(words)
+    for name in laws:
+        if name not in LATENTS:
+            raise ValueError(f"latents are any of {', '.join(LATENTS)}, got {name!r}")
 
 
 def room(words: str) -> bool:
@@ -86,7 +90,7 @@ def latents(name: str, words: str) -> Mixture:
     Raises:
         ValueError: when the name is not known, or the readout leaves no room for nuisance.
     """
-    check_latents(name)
+    check_names([words], [name])
     sites = np.asarray(readout(words).sites)
     modes, dimension = sites.shape
     root = math.sqrt(dimension)

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from scipy import optimize
 from theory import bound, crossover, mixture
-from theory.estimate import Estimate
+from theory.estimate import quotient
 from theory.partition import PowerDiagram
 from theory.rare import RareFlips, RareRate, rare_flips
 from theory.rare_area import facet_area
@@ -150,11 +150,12 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
         return row
     on_planes = max(1000, int(cell.effort * ON_PLANES))
     area = facet_area(area_key, latents, readout, samples=on_planes)
+    law = area.scaled(bound.tube_rate(scale, 1.0))
     return row | {
         "interface": area,
         "scaled_area": area.scaled(scale),
-        "raw_ratio": _over_law(flips.raw.rate, area, scale),
-        "mean_ratio": _over_law(flips.mean.rate, area, scale),
+        "raw_ratio": quotient(flips.raw.rate, law),
+        "mean_ratio": quotient(flips.mean.rate, law),
     }
 
 
@@ -235,10 +236,3 @@ def _predicted(halves: np.ndarray, width: float, scale: float) -> dict[str, floa
         "strain": strain,
         "departure": crossover.departure(strain),
     }
-
-
-def _over_law(flips: Estimate, area: Estimate, scale: float) -> Estimate:
-    """flips/(√(2/π)·s·A_W) of independent estimates, to first order in their errors."""
-    ratio = float(flips.value) / bound.tube_rate(scale, float(area.value))
-    share = math.hypot(flips.sem / flips.value, area.sem / area.value)
-    return Estimate(ratio, ratio * share, 0.0, min(flips.count, area.count))

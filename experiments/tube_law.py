@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 from theory import bound, flip_law, flips, line_flips, perimeter, terminal
-from theory.estimate import Estimate, proportion_interval, stack
+from theory.estimate import Estimate, proportion_interval, quotient, stack
 from theory.extrapolation import extrapolated, leading_coefficient
 from theory.latent_area import latent_area, seen_from
 from theory.mixture import Mixture, code
@@ -289,7 +289,7 @@ def _point_row(key: Any, pair: Pair, cell: Cell, area: Estimate) -> dict[str, An
     row["order"] = pair.order - 1
     row |= {f"paired_{name}": getattr(paired, name) for name in ("raw", "mean", "difference")}
     for name, rate in (("raw", raw), ("mean", mean)):
-        row[f"ratio_{name}"] = over(rate, area, bound.tube_rate(scale, 1.0))
+        row[f"ratio_{name}"] = quotient(rate, area.scaled(bound.tube_rate(scale, 1.0)))
         coefficient = getattr(pair, name)
         row[f"second_{name}"] = (
             None if coefficient is None else law + coefficient * scale**pair.order
@@ -315,14 +315,6 @@ def _sandwiched(latents: Any, noise: Any, pair: Pair, scale: float, draws: int) 
     }
 
 
-def over(rate: Estimate, area: Estimate, factor: float) -> Estimate:
-    """rate/(factor·area) of independent estimates, to first order in their errors."""
-    value = float(rate.value) / (factor * float(area.value))
-    relative = math.hypot(rate.sem / rate.value, area.sem / area.value)
-    bias = abs(value) * (rate.bias / abs(rate.value) + area.bias / area.value)
-    return Estimate(value, abs(value) * float(relative), float(bias), rate.count)
-
-
 def _limit_row(key: Any, pair: Pair, cell: Cell, area: Estimate) -> dict[str, Any]:
     ratio_key, second_key = jax.random.split(key)
     scales = _unit(pair) * np.array(LADDER)
@@ -331,7 +323,7 @@ def _limit_row(key: Any, pair: Pair, cell: Cell, area: Estimate) -> dict[str, An
     for name in ("raw", "mean"):
         per_scale = getattr(found, name) / (line_flips.RATE * scales)
         limit = extrapolated(scales, per_scale)
-        row[f"limit_{name}"] = over(limit.offset, area, 1.0)
+        row[f"limit_{name}"] = quotient(limit.offset, area)
         row[f"order_{name}"] = limit.exponent
         row[f"predicted_{name}"] = getattr(pair, name)
     return row | _coefficients(second_key, pair, cell)

@@ -5,12 +5,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from figures import style
 from figures.marks import SIGMAS, Look, Table, bars, column
+from figures.readouts import laws, of_law, ticks, title
 
-LAWS = ("gaussian", "overlapping", "separated", "nuisance")
 LOOKS: dict[str, Look] = {
     "normal": {"color": style.VERMILION, "marker": "s"},
     "singular": {"color": style.PURPLE, "marker": "^"},
@@ -32,40 +31,28 @@ def draw(table: Table) -> dict[str, Figure]:
     return figures
 
 
-def _of(rows: Table, law: str) -> Table:
-    return sorted((r for r in rows if r["latents"] == law), key=lambda r: r["length"])
-
-
-def _laws(rows: Table) -> list[str]:
-    return [law for law in LAWS if any(row["latents"] == law for row in rows)]
-
-
 def _panels(rows: Table, height: float, lines: int) -> tuple[Figure, np.ndarray]:
     """A column of panels for every law, x shared and logarithmic."""
     figure = Figure(figsize=(style.COLUMN, height), layout="constrained")
-    axes = figure.subplots(lines, len(_laws(rows)), sharex=True, sharey="row", squeeze=False)
+    axes = figure.subplots(lines, len(laws(rows)), sharex=True, sharey="row", squeeze=False)
     for one in axes.flat:
         one.set(xscale="log", yscale="log")
     return figure, axes
 
 
 def _named(figure: Figure, axes: np.ndarray, rows: Table) -> None:
-    for one, law in zip(axes[0], _laws(rows), strict=True):
+    for one, law in zip(axes[0], laws(rows), strict=True):
         one.set_title(law)
-    lengths = sorted({row["length"] for row in rows})
     for one in axes[-1]:
-        one.set_xticks(
-            lengths, labels=[f"{x:g}" for x in lengths], rotation=45 * (len(lengths) > 4)
-        )
-        one.xaxis.set_minor_locator(NullLocator())
+        ticks(one, rows, "length")
     figure.supxlabel("length of the step over the median distance to a facet", fontsize=8)
 
 
 def _responses(rows: Table) -> Figure:
     with mpl.rc_context(style.RULES):
         figure, axes = _panels(rows, 4.0, 2)
-        for k, law in enumerate(_laws(rows)):
-            mine = _of(rows, law)
+        for k, law in enumerate(laws(rows)):
+            mine = of_law(rows, law, "length")
             for way, look in LOOKS.items():
                 _flips(axes[0, k], mine, way, look)
                 _rise(axes[1, k], mine, way, look)
@@ -75,14 +62,10 @@ def _responses(rows: Table) -> Figure:
         low = axes[0, 0].get_ylim()[0]
         axes[0, 0].set_ylim(max(low, 1e-5), 2)
         _named(figure, axes, rows)
-        one = rows[0]
         handles = [Line2D([], [], label=way, ls="", **look) for way, look in LOOKS.items()]
         handles.append(Line2D([], [], label=r"$P(\delta < r)$", **TUBE))
-        title = (
-            f"{one['readout'].split()[0]}: M = {one['classes']}, rank {one['rank']} in "
-            f"R$^{{{one['dimension']}}}$, residual at s = {one['scale']:g}"
-        )
-        figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
+        heading = f"{title(rows[0])}, residual at s = {rows[0]['scale']:g}"
+        figure.legend(handles=handles, title=heading, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -109,9 +92,9 @@ def _dabi(rows: Table, names: list[str]) -> Figure:
     """Flips along the normal and the residual over isotropic ones; the control's output in grey."""
     with mpl.rc_context(style.RULES):
         figure, axes = _panels(rows, 4.2, 2)
-        for k, law in enumerate(_laws(rows)):
+        for k, law in enumerate(laws(rows)):
             for name, marker in zip(names, SHAPES, strict=False):
-                mine = _of([r for r in rows if r["readout"] == name], law)
+                mine = of_law([r for r in rows if r["readout"] == name], law, "length")
                 for line, way in enumerate(("normal", "residual")):
                     _ratio(axes[line, k], mine, way, {**LOOKS[way], "marker": marker})
         for one in axes.flat:
@@ -128,8 +111,8 @@ def _dabi(rows: Table, names: list[str]) -> Figure:
         ]
         handles.append(Line2D([], [], color=style.VERMILION, lw=0.8, ls=":", label=LIMIT))
         handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", label="control, output"))
-        title = "flips over isotropic ones; arrows: no isotropic flip seen"
-        figure.legend(handles=handles, title=title, loc="outside upper center", ncols=2)
+        heading = "flips over isotropic ones; arrows: no isotropic flip seen"
+        figure.legend(handles=handles, title=heading, loc="outside upper center", ncols=2)
     return figure
 
 

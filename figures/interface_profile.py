@@ -12,10 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, PercentFormatter
 
 from figures import style
+from figures.marks import Look, Table, column
 from figures.planar_partition import draw_planar
-
-Table = list[dict[str, Any]]
-Look = dict[str, Any]
 
 FIXED: dict[int, Look] = {
     1: {"color": style.VERMILION, "marker": "s"},
@@ -46,10 +44,6 @@ def draw_arrays(stored: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str
     shown = [modes for modes in sorted(plane) if modes <= 256][-4:]
     parts = {modes: (plane[modes]["sites"], plane[modes]["offsets"]) for modes in shown}
     return {"planar": draw_planar(parts)} if parts else {}
-
-
-def _column(rows: Table, name: str) -> np.ndarray:
-    return np.array([row[name] for row in rows], dtype=float)  # None becomes NaN
 
 
 def _family(table: Table, family: str, dimension: int | None = None) -> Table:
@@ -86,7 +80,7 @@ def _points(
     if not rows:
         return
     value, lower, upper = (
-        _column(rows, f"{name}_{end}") / over - minus for end in ("value", "lower", "upper")
+        column(rows, f"{name}_{end}") / over - minus for end in ("value", "lower", "upper")
     )
     # An exact value may lie an ulp outside its interval, and matplotlib refuses negative bars.
     ends = np.maximum([value - lower, upper - value], 0)
@@ -105,15 +99,15 @@ def _profile(table: Table) -> Figure:
         for axes in (top, bottom):
             for n, look in _looks(_family(table, "best")).items():
                 rows = _family(table, "best", n)
-                root = _column(rows, "root_log_modes")
+                root = column(rows, "root_log_modes")
                 options: Look = {"lw": 0.7, "markersize": 2.8, "capsize": 1.5, **look}
                 options["label"] = f"n = {n}"
-                _points(axes, _column(rows, "modes"), rows, "perimeter", over=root, **options)
+                _points(axes, column(rows, "modes"), rows, "perimeter", over=root, **options)
             _floor_lines(axes, table, "modes", power=1)
         top.set_yscale("log")
         bottom.set_xscale("log", base=2)
         near = [row for row in _family(table, "best") if row["dimension"] >= NEAR]
-        height = _column(near, "perimeter_value") / _column(near, "root_log_modes")
+        height = column(near, "perimeter_value") / column(near, "root_log_modes")
         bottom.set_ylim(0.4, 1.08 * float(np.nanmax(np.append(height, 0.9))))
         bottom.set_xlabel("number of cells $M$")
         figure.supylabel(r"perimeter $H = P\,/\,\sqrt{\log M}$", fontsize=8)
@@ -132,15 +126,15 @@ def _floor_lines(axes: Axes, table: Table, across: str, power: int) -> None:
         ("interface_floor", style.BLACK, "-", "sharp floor $P_S$"),
         ("elementary_floor", style.GREY, "--", "elementary floor"),
     ):
-        height = _column(rows, name) / _column(rows, "root_log_modes") ** power
-        axes.plot(_column(rows, across), height, color=color, ls=dashes, lw=1.0, label=label)
+        height = column(rows, name) / column(rows, "root_log_modes") ** power
+        axes.plot(column(rows, across), height, color=color, ls=dashes, lw=1.0, label=label)
 
 
 def _fixed_dimension(table: Table) -> Figure:
     with style.column(rows=2, height=4.4, ratios=(1.5, 1.0)) as (figure, (top, bottom)):
         for n, look in FIXED.items():
             rows = _family(table, "best", n)
-            modes = _column(rows, "modes")
+            modes = column(rows, "modes")
             for axes, over in ((top, np.ones_like(modes)), (bottom, modes ** (1 / n))):
                 _limits(axes, rows, over, look["color"])
                 options: Look = {"ls": "", "markersize": 3, "label": f"n = {n}", **look}
@@ -165,15 +159,15 @@ def _limits(axes: Axes, rows: Table, over: np.ndarray, color: str) -> None:
     """The large-M law through the points, and the floor under it where there is one."""
     for name, width, dashes in (("fixed_n", 0.9, "-"), ("ball_floor", 0.7, ":")):
         if rows:
-            height = _column(rows, name) / over
-            axes.plot(_column(rows, "modes"), height, color=color, lw=width, ls=dashes, alpha=0.8)
+            height = column(rows, name) / over
+            axes.plot(column(rows, "modes"), height, color=color, lw=width, ls=dashes, alpha=0.8)
 
 
 def _large_dimension(table: Table) -> Figure:
     """The largest n there is: 256 in the paper preset."""
     n = max(_dimensions(_family(table, "best")), default=None)
     rows = _family(table, "best", n)
-    x, edge = _column(rows, "root_log_modes"), np.sqrt(np.log((n or 1) + 1))
+    x, edge = column(rows, "root_log_modes"), np.sqrt(np.log((n or 1) + 1))
     with style.column(rows=2, height=3.9, ratios=(1.7, 1.0)) as (figure, (top, bottom)):
         look: Look = {"color": style.BLUE, "marker": "o", "ls": "", "markersize": 3}
         _floor_lines(top, table, "root_log_modes", power=0)
@@ -199,7 +193,7 @@ def _phase_diagram(table: Table) -> Figure:
     with style.column(height=3.4) as (figure, (axes,)):
         norm, shade = LogNorm(1, FULL), colormaps["YlGnBu"]
         corners = _tiles(rows)
-        penalty = _column(rows, "penalty_value")
+        penalty = column(rows, "penalty_value")
         tiles = PolyCollection(corners, cmap=shade, norm=norm, edgecolors="white", lw=0.3)
         tiles.set_array(penalty)
         axes.add_collection(tiles, autolim=False)
@@ -270,9 +264,9 @@ def _collapse(table: Table) -> Figure:
             mine = [row for row in rows if row["dimension"] == n]
             options: Look = {"ls": "", "markersize": 3, "elinewidth": 0.8, **look}
             options["label"] = f"n = {n}"
-            _points(axes, _column(mine, "rate"), mine, "penalty", **options)
+            _points(axes, column(mine, "rate"), mine, "penalty", **options)
         options = {"color": style.VERMILION, "marker": "^", "ls": "", "label": "$2^n$ orthants"}
-        _points(axes, _column(orthants, "rate"), orthants, "penalty", **options)
+        _points(axes, column(orthants, "rate"), orthants, "penalty", **options)
         for row in orthants:
             _name_orthants(axes, row)
         axes.set_xlim(left=0)

@@ -7,17 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from figures import style
 from figures.marks import SIGMAS, Look, Table, bars, column, plain_log
+from figures.readouts import LAWS, laws, of_law, ticks, title
 
-LAWS: dict[str, Look] = {
-    "gaussian": {"color": style.BLACK, "marker": "D"},
-    "overlapping": {"color": style.ORANGE, "marker": "^"},
-    "separated": {"color": style.BLUE, "marker": "o"},
-    "nuisance": {"color": style.PURPLE, "marker": "s"},
-}
 FLIPS: dict[str, tuple[Look, str]] = {
     "flips": ({"color": style.BLUE, "marker": "o"}, "posterior mean"),
     "raw_flips": ({"color": style.ORANGE, "marker": "x"}, "raw noise"),
@@ -46,21 +40,6 @@ def draw(table: Table) -> dict[str, Figure]:
     return figures
 
 
-def _of(rows: Table, law: str, by: str = "scale") -> Table:
-    return sorted((r for r in rows if r["latents"] == law), key=lambda r: r[by])
-
-
-def _laws(rows: Table) -> list[str]:
-    return [law for law in LAWS if any(row["latents"] == law for row in rows)]
-
-
-def _title(row: dict[str, Any]) -> str:
-    return (
-        f"{row['readout'].split()[0]}: M = {row['classes']}, rank {row['rank']} in "
-        f"R$^{{{row['dimension']}}}$"
-    )
-
-
 def _ends(rows: Table, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Value and ends; those of the table where it has them, else from the standard error."""
     value = column(rows, f"{name}_value")
@@ -72,22 +51,22 @@ def _ends(rows: Table, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _terminal(rows: Table) -> Figure:
     """Flips over s, a panel for every law of latents."""
-    laws = _laws(rows)
+    found = laws(rows)
     with mpl.rc_context(style.RULES):
-        lines = -(-len(laws) // 2)
+        lines = -(-len(found) // 2)
         size = (style.COLUMN, 1.0 + 1.5 * lines)
         figure = Figure(figsize=size, layout="constrained")
-        wide = min(2, len(laws))
+        wide = min(2, len(found))
         axes = figure.subplots(lines, wide, sharex=True, sharey=True, squeeze=False)
-        for one, law in zip(axes.flat, laws, strict=False):
-            mine = _of(rows, law)
+        for one, law in zip(axes.flat, found, strict=False):
+            mine = of_law(rows, law, "scale")
             x = column(mine, "scale")
             for name, (look, _) in FLIPS.items():
                 _positive(one, x, _ends(mine, name), lw=0.8, **look)
             law_line = np.minimum(column(mine, "law_value"), 1)
             one.plot(x, law_line, color=style.VERMILION, lw=1.0, ls="--")
             one.set(xscale="log", yscale="log", title=law)
-            _ticks(one, mine, "scale")
+            ticks(one, mine, "scale")
         axes[0, 0].set_ylim(LEAST / 3, 1.5)
         figure.supylabel("share of tokens flipped", fontsize=8)
         figure.supxlabel("noise s of the terminal step (units of the latents)", fontsize=8)
@@ -95,7 +74,7 @@ def _terminal(rows: Table) -> Figure:
         tube: Look = {"color": style.VERMILION, "lw": 1.0, "ls": "--"}
         handles.append(Line2D([], [], label=r"tube law $\sqrt{2/\pi}\,s\,A_W$", **tube))
         place: Look = {"loc": "outside upper center", "ncols": 2}
-        figure.legend(handles=handles, title=_title(rows[0]), **place)
+        figure.legend(handles=handles, title=title(rows[0]), **place)
     return figure
 
 
@@ -108,18 +87,11 @@ def _positive(
     bars(axes, x[at], value[at], np.maximum(lower[at], LEAST / 100), upper[at], **look)
 
 
-def _ticks(axes: Axes, rows: Table, name: str) -> None:
-    """A tick at every value of the table."""
-    found = sorted({row[name] for row in rows})
-    axes.set_xticks(found, labels=[f"{x:g}" for x in found])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
 def _residual(rows: Table) -> Figure:
     """Row-space share over rank/n beside the posterior's, and structured over isotropic flips."""
     with style.column(rows=2, height=4.2) as (figure, (top, bottom)):
-        for law in _laws(rows):
-            mine, look = _of(rows, law), LAWS[law]
+        for law in laws(rows):
+            mine, look = of_law(rows, law, "scale"), LAWS[law]
             x, unit = column(mine, "scale"), column(mine, "isotropic_share")
             share = [end / unit for end in _ends(mine, "share")]
             bars(top, x, *share, ls="", label=law, **look)
@@ -135,16 +107,16 @@ def _residual(rows: Table) -> Figure:
             axes.set(xscale="log", yscale="log")
         plain_log(top.yaxis)
         bottom.set_ylim(top=min(bottom.get_ylim()[1], MOST))
-        _ticks(bottom, rows, "scale")
+        ticks(bottom, rows, "scale")
         top.set_ylabel("row-space share over rank/n")
         bottom.set_ylabel("flips over isotropic ones")
         bottom.set_xlabel("noise s of the terminal step (units of the latents)")
-        handles = [Line2D([], [], ls="", label=law, **LAWS[law]) for law in _laws(rows)]
+        handles = [Line2D([], [], ls="", label=law, **LAWS[law]) for law in laws(rows)]
         handles.append(Line2D([], [], color=style.GREY, lw=0.9, label="posterior covariance"))
         cross: Look = {"color": style.GREY, "ls": "", "marker": "x", "markersize": 3}
         handles.append(Line2D([], [], label="X − Z (no score)", **cross))
         place: Look = {"loc": "outside upper center", "ncols": 3}
-        figure.legend(handles=handles, title=_title(rows[0]), **place)
+        figure.legend(handles=handles, title=title(rows[0]), **place)
     return figure
 
 
@@ -155,8 +127,8 @@ def _rollin(rows: Table) -> Figure:
         first = [row for row in rows if row["start"] == latest]
         noised = [row for row in rows if row.get("cumulative_flips_value") is not None]
         starts = sorted({row["start"] for row in noised})
-        for law in _laws(rows):
-            mine, look = _of(first, law, "steps"), LAWS[law]
+        for law in laws(rows):
+            mine, look = of_law(first, law, "steps"), LAWS[law]
             x = column(mine, "steps")
             _positive(top, x, _ends(mine, "tube"), lw=0.9, **look)
             own = column(mine, "tube_data_value")
@@ -164,7 +136,7 @@ def _rollin(rows: Table) -> Figure:
                 top.axhline(own.mean(), color=look["color"], lw=0.8, ls=":")
             _positive(middle, x, _ends(mine, "flow_flips"), lw=0.9, **look)
             for k, start in enumerate(starts):
-                some = [row for row in _of(noised, law, "steps") if row["start"] == start]
+                some = [row for row in of_law(noised, law, "steps") if row["start"] == start]
                 dashes = ("-", "--", ":", "-.")[k % 4]
                 ends = _ends(some, "cumulative_flips")
                 bars(bottom, column(some, "steps"), *ends, lw=0.9, **look | {"ls": dashes})
@@ -173,13 +145,13 @@ def _rollin(rows: Table) -> Figure:
         bottom.set(ylim=(0, 1.05), ylabel="cumulative flips")
         top.set_ylim(bottom=LEAST)
         middle.set_ylim(bottom=10 * LEAST)
-        _ticks(bottom, rows, "steps")
+        ticks(bottom, rows, "steps")
         bottom.set_xlabel("steps K of the ODE with the exact denoiser")
-        handles = [Line2D([], [], label=law, **LAWS[law]) for law in _laws(rows)]
+        handles = [Line2D([], [], label=law, **LAWS[law]) for law in laws(rows)]
         dots: Look = {"color": style.GREY, "lw": 0.8, "ls": ":"}
         handles.append(Line2D([], [], label="the latents' own", **dots))
         begun = ", ".join(f"{start:g}" for start in starts)
-        title = f"{_title(rows[0])}; from t = {latest:g}"
-        title += f", and at the bottom from {begun}" if begun else ""
-        figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3)
+        heading = f"{title(rows[0])}; from t = {latest:g}"
+        heading += f", and at the bottom from {begun}" if begun else ""
+        figure.legend(handles=handles, title=heading, loc="outside upper center", ncols=3)
     return figure

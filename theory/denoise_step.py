@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.check import check_count, check_scale
 from theory.gaussian import normal
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import Facet, PowerDiagram
 
 ROWS = 2048  # latents of a chunk
@@ -59,10 +59,7 @@ def steps(
     """
     check_scale("scale", scale)
     check_count("samples", samples, 2)
-    if mixture.dimension != diagram.dimension:
-        raise ValueError(
-            f"latents in R^{mixture.dimension}, but a readout of R^{diagram.dimension}"
-        )
+    check_pair(mixture, diagram)
     size = min(ROWS, samples)
     for number, first in enumerate(range(0, samples, size)):
         draw_key, rest = jax.random.split(jax.random.fold_in(key, number))

@@ -87,6 +87,21 @@ def ratio_of_means(numerator: Any, denominator: Any, cluster: Any = None) -> Est
     return Estimate(float(ratio), spread / abs(float(bottom.sum())), 0.0, clusters)
 
 
+def quotient(top: Estimate, bottom: Estimate) -> Estimate:
+    """top/bottom of independent scalar estimates, to first order in their errors.
+
+    Raises:
+        ValueError: when either is 0.
+    """
+    if top.value == 0 or bottom.value == 0:
+        raise ValueError(f"a quotient needs parts that are not 0, got {top.value}/{bottom.value}")
+    ratio = float(top.value) / float(bottom.value)
+    share = math.hypot(top.sem / top.value, bottom.sem / bottom.value)
+    bias = top.bias / abs(top.value) + bottom.bias / abs(bottom.value)
+    sampled = [int(part.count) for part in (top, bottom) if part.sem > 0]
+    return Estimate(ratio, abs(ratio) * share, abs(ratio) * float(bias), min(sampled, default=1))
+
+
 def stack(estimates: Sequence[Estimate]) -> Estimate:
     """Scalar estimates as one of shape (K,)."""
     columns = ([getattr(e, f) for e in estimates] for f in ("value", "sem", "bias", "count"))

@@ -15,7 +15,7 @@ from scipy import optimize, special
 from theory.bound import ridge_coefficient
 from theory.check import check_count, check_scale
 from theory.gaussian import composite_legendre, log_cdf, pdf
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import PowerDiagram
 
 OCTAVES = 48  # the angle is split at ω/2, ω/4, …: layers of width ~ω² next to 0
@@ -122,8 +122,7 @@ def equidistant_interface(law: Mixture, diagram: PowerDiagram) -> Interface:
     Raises:
         ValueError: when sites are not equidistant, dimensions differ, or a mode is an atom.
     """
-    if law.dimension != diagram.dimension:
-        raise ValueError(f"latents in R^{law.dimension}, but a readout of R^{diagram.dimension}")
+    check_pair(law, diagram)
     edge, widths = _edge(np.asarray(diagram.sites, np.float64)), _widths(law)
     level = np.asarray(law.means, np.float64) @ np.asarray(diagram.sites, np.float64).T
     level = (level + np.asarray(diagram.offsets, np.float64)) / (widths[:, None] * edge)

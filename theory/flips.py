@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate, proportion
 from theory.gaussian import normal
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import PowerDiagram
 
 ROWS = 1 << 12  # points labelled or denoised at once
@@ -64,9 +64,3 @@ def _difference(shift: np.ndarray, samples: int) -> Estimate:
     value = (shift[1] - shift[0]) / samples
     spread = max(shift[2] / samples - value**2, 0.0)
     return Estimate(float(value), math.sqrt(spread / (samples - 1)), 0.0, samples)
-
-
-def check_pair(law: Mixture, diagram: PowerDiagram) -> None:
-    """ValueError when latents and readout are not of one space."""
-    if law.dimension != diagram.dimension:
-        raise ValueError(f"latents in R^{law.dimension}, but a readout of R^{diagram.dimension}")

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from theory import perimeter
 from theory.estimate import Estimate
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import PowerDiagram
 
 
@@ -22,10 +22,7 @@ def seen_from(mixture: Mixture, mode: int, diagram: PowerDiagram) -> PowerDiagra
     Raises:
         ValueError: when dimensions differ, or the mode is an atom, which has no interface.
     """
-    if mixture.dimension != diagram.dimension:
-        raise ValueError(
-            f"latents in R^{mixture.dimension}, but a readout of R^{diagram.dimension}"
-        )
+    check_pair(mixture, diagram)
     mean, width = mixture.means[mode], mixture.widths[mode]
     if not float(width) > 0:
         raise ValueError(f"mode {mode} is an atom (width 0): A_W does not exist")

@@ -18,9 +18,8 @@ from theory.balance import gaussian_sobol
 from theory.check import check_count
 from theory.estimate import Estimate, from_samples
 from theory.extrapolation import check_scales
-from theory.flips import check_pair
 from theory.gaussian import pdf
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import REACH, mean_cosine
 from theory.swept import (

@@ -21,7 +21,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from theory.check import check_count, check_scale
 from theory.gaussian import normal
 from theory.nearest import CELLS
-from theory.partition import Points, first_of_equal_rows, random_code, simplicial_cluster
+from theory.partition import (
+    Points,
+    PowerDiagram,
+    first_of_equal_rows,
+    random_code,
+    simplicial_cluster,
+)
 
 PLACED = 1 << 16  # modes that a grid or a tree may have
 Scale = float | Float[Array, ""]
@@ -111,6 +117,14 @@ class Mixture(eqx.Module):
     def separation(self) -> Float[Array, ""]:
         """min_{i<j} ‖a_i − a_j‖/(τ_i + τ_j): far above 1 modes are apart, below 1 they overlap."""
         return _least_ratio(self.means, self.widths)
+
+
+def check_pair(mixture: Mixture, diagram: PowerDiagram) -> None:
+    """ValueError when latents and readout are not of one space."""
+    if mixture.dimension != diagram.dimension:
+        raise ValueError(
+            f"latents in R^{mixture.dimension}, but a readout of R^{diagram.dimension}"
+        )
 
 
 def simplex(modes: int, dimension: int, barrier: float = math.sqrt(2)) -> Means:

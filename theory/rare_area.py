@@ -18,6 +18,7 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.check import check_count
+from theory.denoise_step import unit_rows
 from theory.estimate import Estimate, proportion
 from theory.gaussian import normal, pdf, tail
 from theory.mixture import Mixture
@@ -109,9 +110,9 @@ def _on_facet(
     j, k = planes.first[pair], planes.second[pair]
     means, threshold = mixture.means[mode], planes.threshold[mode, pair]
     own = jnp.argmax(diagram.scores(means), axis=1)
-    across = _unit(diagram.sites[j] - diagram.sites[k])
+    across = unit_rows(diagram.sites[j] - diagram.sites[k])
     inward = diagram.sites[j] - diagram.sites[own]
-    inward = _unit(inward - _dot(inward, across) * across)
+    inward = unit_rows(inward - _dot(inward, across) * across)
     inward = jnp.where(jnp.isfinite(threshold)[:, None], inward, 0.0)
     u = normal(point_key, (rows, mixture.dimension), dtype.name)
     least = float(jnp.finfo(dtype).tiny)
@@ -131,12 +132,6 @@ def _on_facet(
 
 def _dot(a: Float[Array, "rows n"], b: Float[Array, "rows n"]) -> Float[Array, "rows 1"]:
     return jnp.sum(a * b, axis=1, keepdims=True)
-
-
-def _unit(a: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
-    """a/‖a‖, and 0 for 0."""
-    length = jnp.sqrt(_dot(a, a))
-    return a / jnp.where(length > 0, length, 1.0)
 
 
 def _at(scores: Float[Array, "rows classes"], index: Int[Array, " rows"]) -> Float[Array, " rows"]:

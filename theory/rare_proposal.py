@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from scipy import special
 
 from theory.gaussian import composite_legendre, pdf
-from theory.mixture import Mixture
+from theory.mixture import Mixture, check_pair
 from theory.partition import PowerDiagram
 
 SHARES = (0.1, 0.1, 0.1, 0.35, 0.35)  # of the draws, in the order above
@@ -87,10 +87,7 @@ def propose(mixture: Mixture, diagram: PowerDiagram, scale: float) -> Proposal:
 
 def check_together(mixture: Mixture, diagram: PowerDiagram) -> None:
     """ValueError unless the dimensions are the same and every width is positive."""
-    if mixture.dimension != diagram.dimension:
-        raise ValueError(
-            f"latents in R^{mixture.dimension}, but a readout of R^{diagram.dimension}"
-        )
+    check_pair(mixture, diagram)
     if not float(jnp.min(mixture.widths)) > 0:
         raise ValueError("every width must be positive, got an atom (width 0)")
 

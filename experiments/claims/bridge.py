@@ -2,9 +2,9 @@
 
 import math
 
-from theory.estimate import Interval
+from theory.estimate import Interval, quotient
 
-from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.claims.columns import estimate, inside, number, of_family, over
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -20,12 +20,8 @@ def _is_one(name: str, resolution: float, *families: str) -> Checks:
 
     def checks(rows: list[Row], failure: float) -> list[Check]:
         chosen = of_family(rows, *families)
-        found = [estimate(row, name) for row in chosen]
-        ends = [one.interval(failure / len(found)) for one in found]
-        return [
-            Check(float(one.value), Interval(float(end.lower), float(end.upper)), ONE, resolution)
-            for one, end in zip(found, ends, strict=True)
-        ]
+        found = [over(row, name, 1.0, failure / len(chosen)) for row in chosen]
+        return [Check(effect, ends, ONE, resolution) for effect, ends in found]
 
     return checks
 
@@ -44,29 +40,22 @@ def _ordering(rows: list[Row], failure: float) -> list[Check]:
     pairs = [pair for pair in found.values() if len(pair) == 2]
     above, below = Interval(1.0, math.inf), Interval(0.0, 1.0)
     wanted = {"flip_limit": above, "plain": above, "leak_limit": below, "weighted": below}
-    return [
-        inside(*_quotient(pair["slabs"], pair["tripod"], name, failure / len(pairs) / 4), allowed)
-        for pair in pairs
-        for name, allowed in wanted.items()
-    ]
+    checks = []
+    for pair in pairs:
+        for name, allowed in wanted.items():
+            ratio = quotient(estimate(pair["slabs"], name), estimate(pair["tripod"], name))
+            ends = ratio.interval(failure / (len(pairs) * len(wanted)))
+            checks.append(inside(ratio.value, ends, allowed))
+    return checks
 
 
 def _levels(rows: list[Row], failure: float) -> list[Check]:
     """The worst of all bands: the failure probability is split over bands and rows."""
     checks = []
     for row in rows:
-        one = estimate(row, "worst_band")
-        lower, upper = one.interval(failure / len(rows) / number(row, "bands"))
-        checks.append(Check(float(one.value), Interval(float(lower), float(upper)), ONE, QUARTER))
+        share = failure / len(rows) / number(row, "bands")
+        checks.append(Check(*over(row, "worst_band", 1.0, share), ONE, QUARTER))
     return checks
-
-
-def _quotient(top: Row, bottom: Row, name: str, failure: float) -> tuple[float, Interval]:
-    """One row's column over another's, each with half of the failure probability."""
-    over, under = (estimate(row, name) for row in (top, bottom))
-    high, low = (one.interval(failure / 2) for one in (over, under))
-    ends = Interval(float(high.lower / low.upper), float(high.upper / low.lower))
-    return float(over.value / under.value), ends
 
 
 def _claim(name: str, statement: str, experiment: str, checks: Checks) -> Claim:

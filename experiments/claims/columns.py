@@ -23,6 +23,13 @@ def estimate(row: Row, name: str) -> Estimate:
     return Estimate(*(math.inf if part is None else part for part in parts))
 
 
+def over(row: Row, name: str, unit: float, failure: float) -> tuple[float, Interval]:
+    """An estimate over an exact number, with its interval."""
+    found = estimate(row, name).scaled(1 / unit)
+    ends = found.interval(failure)
+    return float(found.value), Interval(float(ends.lower), float(ends.upper))
+
+
 def of_family(rows: Sequence[Row], *families: str) -> list[Row]:
     """The rows of some families."""
     return [row for row in rows if row["family"] in families]

@@ -4,7 +4,7 @@ import math
 
 from theory.estimate import Interval
 
-from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.claims.columns import inside, number, of_family, over
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Claim
 
@@ -23,9 +23,8 @@ def _law(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in chosen:
         for kind in KINDS:
-            ratio = estimate(row, f"{kind}_ratio")
-            ends = ratio.interval(failure / (len(KINDS) * len(chosen)))
-            checks.append(Check(float(ratio.value), ends, LAW, CONSTANT))
+            share = failure / (len(KINDS) * len(chosen))
+            checks.append(Check(*over(row, f"{kind}_ratio", 1.0, share), LAW, CONSTANT))
     return checks
 
 
@@ -41,9 +40,9 @@ def _departure(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in chosen:
         for kind in KINDS:
-            over = estimate(row, f"{kind}_ratio").scaled(1 / number(row, "pair_ratio"))
-            ends = over.interval(failure / (len(KINDS) * len(chosen)))
-            checks.append(Check(float(over.value), ends, ALONE, 1 - 1 / DEPARTED))
+            share = failure / (len(KINDS) * len(chosen))
+            effect, ends = over(row, f"{kind}_ratio", number(row, "pair_ratio"), share)
+            checks.append(Check(effect, ends, ALONE, 1 - 1 / DEPARTED))
     return checks
 
 
@@ -59,9 +58,9 @@ def _rare_rate(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in chosen:
         for kind in KINDS:
-            over = estimate(row, kind).scaled(1 / number(row, "pair_rate"))
-            ends = over.interval(failure / (len(KINDS) * len(chosen)))
-            checks.append(Check(float(over.value), ends, ALONE, 0.33))
+            share = failure / (len(KINDS) * len(chosen))
+            effect, ends = over(row, kind, number(row, "pair_rate"), share)
+            checks.append(Check(effect, ends, ALONE, 0.33))
     return checks
 
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
-from theory.estimate import Estimate, Interval, proportion_interval
+from theory.estimate import Interval, proportion_interval, quotient
 
-from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.claims.columns import estimate, inside, number, of_family, over
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -14,19 +14,6 @@ ONE = Interval(1.0, 1.0)
 SEEN = 0.02  # share of latents in the tube of a step, for flips to be counted
 SHORT = 0.1  # length, in median distances, up to which a step is near its limit
 STRUCTURED = 2.0
-
-
-def _over(row: Row, name: str, unit: float, failure: float) -> tuple[float, Interval]:
-    """An estimate over an exact number, with its interval."""
-    found = estimate(row, name).scaled(1 / unit)
-    return float(found.value), found.interval(failure)
-
-
-def _ratio(top: Estimate, bottom: Estimate) -> Estimate:
-    """The ratio of two independent estimates, to first order."""
-    value = top.value / bottom.value
-    spread = abs(value) * math.hypot(top.sem / top.value, bottom.sem / bottom.value)
-    return Estimate(value, spread, 0.0, min(top.count, bottom.count))
 
 
 def _hits(row: Row, name: str) -> float:
@@ -55,7 +42,7 @@ def _noise(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in _terminal(rows):
         for name, unit in (("share", "isotropic_share"), ("cosine", "isotropic_cosine")):
-            effect, ends = _over(row, f"noise_{name}", number(row, unit), failure / (2 * len(rows)))
+            effect, ends = over(row, f"noise_{name}", number(row, unit), failure / (2 * len(rows)))
             checks.append(Check(effect, ends, ONE, 0.1))
     return checks
 
@@ -69,7 +56,7 @@ def _energy(rows: list[Row], failure: float) -> list[Check]:
     chosen = [row for row in _terminal(rows) if _hits(row, "flips") >= HITS]
     checks = []
     for row in chosen:
-        found = _ratio(estimate(row, "share"), estimate(row, "share_law"))
+        found = quotient(estimate(row, "share"), estimate(row, "share_law"))
         ends = found.interval(failure / len(chosen))
         isotropic = number(row, "isotropic_share") / number(row, "share_law_value")
         apart = abs(isotropic - 1)
@@ -82,7 +69,7 @@ def _share(latents: tuple[str, ...], chosen: Callable[[Row], bool], allowed: Int
 
     def checks(rows: list[Row], failure: float) -> list[Check]:
         mine = [r for r in _terminal(rows, *latents) if chosen(r) and r["rank"] != r["dimension"]]
-        found = [_over(r, "share", number(r, "isotropic_share"), failure / len(mine)) for r in mine]
+        found = [over(r, "share", number(r, "isotropic_share"), failure / len(mine)) for r in mine]
         return [inside(effect, ends, allowed) for effect, ends in found]
 
     return checks
@@ -93,7 +80,7 @@ def _aligned(rows: list[Row], failure: float) -> list[Check]:
     chosen = [row for row in _terminal(rows, "separated") if number(row, "scale") >= 1]
     return [
         inside(
-            *_over(row, "cosine", number(row, "isotropic_cosine"), failure / len(chosen)),
+            *over(row, "cosine", number(row, "isotropic_cosine"), failure / len(chosen)),
             Interval(1.0, math.inf),
         )
         for row in chosen
@@ -122,7 +109,7 @@ def _unstructured(rows: list[Row], failure: float) -> list[Check]:
 def _contraction(rows: list[Row], failure: float) -> list[Check]:
     """E‖Ẑ‖²/n over g² for Gaussian latents; told from the latents' own spread."""
     mine = [r for r in of_family(rows, "rollin") if r.get("spread_law") and number(r, "steps") > 1]
-    found = [_over(r, "spread", number(r, "spread_law"), failure / len(mine)) for r in mine]
+    found = [over(r, "spread", number(r, "spread_law"), failure / len(mine)) for r in mine]
     return [Check(effect, ends, ONE, 0.1) for effect, ends in found]
 
 

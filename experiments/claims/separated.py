@@ -3,7 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 
-from theory.estimate import Estimate, Interval, fit_power_law, proportion_interval, stack
+from theory.estimate import (
+    Estimate,
+    Interval,
+    fit_power_law,
+    proportion_interval,
+    quotient,
+    stack,
+)
 
 from experiments.claims.columns import estimate, inside, number, of_family
 from experiments.store import Row
@@ -76,10 +83,8 @@ def _raw_scores(rows: list[Row], failure: float) -> list[Check]:
         return []
     row = max(chosen, key=lambda r: number(r, "stiffness"))
     raw, sharp = estimate(row, "raw_rate"), estimate(row, "sharp_rate")
-    ratio = raw.value / sharp.value
-    spread = ratio * math.hypot(raw.sem / raw.value, sharp.sem / sharp.value)
-    found = Estimate(ratio, spread, 0.0, raw.count).interval(failure)
-    return [inside(float(ratio), found, Interval(1.0, math.inf))]
+    ratio = quotient(raw, sharp)
+    return [inside(ratio.value, ratio.interval(failure), Interval(1.0, math.inf))]
 
 
 def _best(rows: Sequence[Row], column: str, *names: str) -> list[Row]:

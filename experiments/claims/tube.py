@@ -2,9 +2,9 @@
 
 import math
 
-from theory.estimate import Estimate, Interval, proportion_interval
+from theory.estimate import Interval, proportion_interval, quotient
 
-from experiments.claims.columns import estimate, number
+from experiments.claims.columns import estimate, number, over
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -32,18 +32,13 @@ def _has(row: Row, name: str) -> bool:
     return row.get(name) is not None
 
 
-def _over(found: Estimate, unit: float, failure: float) -> tuple[float, Interval]:
-    inside = found.interval(failure)
-    return float(found.value) / unit, Interval(inside.lower / unit, inside.upper / unit)
-
-
 def _oracles(rows: list[Row], failure: float) -> list[Check]:
     """Flips along lines, and flips counted, over the exact rate."""
     chosen = [(r, kind) for r in _points(rows) for kind in KINDS if _has(r, f"oracle_{kind}")]
     split, checks = failure / max(1, 2 * len(chosen)), []
     for row, kind in chosen:
         exact = number(row, f"oracle_{kind}")
-        effect, found = _over(estimate(row, kind), exact, split)
+        effect, found = over(row, kind, exact, split)
         checks.append(Check(effect, found, ONE, LAW))
         counted = estimate(row, f"paired_{kind}")
         ends = proportion_interval(counted, split)
@@ -58,7 +53,7 @@ def _limit(rows: list[Row], failure: float) -> list[Check]:
     chosen = [(row, kind) for row in _limits(rows) for kind in KINDS]
     checks = []
     for row, kind in chosen:
-        effect, found = _over(estimate(row, f"limit_{kind}"), 1.0, failure / len(chosen))
+        effect, found = over(row, f"limit_{kind}", 1.0, failure / len(chosen))
         checks.append(Check(effect, found, ONE, min(LAW, number(row, "limit_width"))))
     return checks
 
@@ -69,7 +64,7 @@ def _order(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row, kind in chosen:
         expected = number(row, "order")
-        effect, found = _over(estimate(row, f"order_{kind}"), 1.0, failure / len(chosen))
+        effect, found = over(row, f"order_{kind}", 1.0, failure / len(chosen))
         checks.append(Check(effect, found, Interval(expected, expected), ORDER))
     return checks
 
@@ -82,7 +77,7 @@ def _second_order(rows: list[Row], failure: float) -> list[Check]:
     ]
     checks = []
     for row, kind in chosen:
-        effect, found = _over(estimate(row, name.format(kind)), 1.0, failure / len(chosen))
+        effect, found = over(row, name.format(kind), 1.0, failure / len(chosen))
         asked = min(SECOND, number(row, "coefficient_width")) if row["pair"] in CLOSELY else 1.0
         checks.append(Check(effect, found, ONE, asked))
     return checks
@@ -99,12 +94,9 @@ def _score_term(rows: list[Row], failure: float) -> list[Check]:
             continue
         expected = number(row, "predicted_mean") / number(row, "predicted_raw")
         raw, mean = (estimate(row, f"coefficient_{kind}") for kind in KINDS)
-        ratio = float(mean.value) / float(raw.value)
-        # As if independent; on the same lines it is less.
-        relative = math.hypot(mean.sem / mean.value, raw.sem / raw.value)
-        bias = abs(ratio) * (mean.bias / abs(mean.value) + raw.bias / abs(raw.value))
-        found = Estimate(ratio, abs(ratio) * relative, bias, raw.count).interval(failure)
-        checks.append(Check(ratio, found, Interval(expected, expected), 1.0))
+        ratio = quotient(mean, raw)  # as if independent: on the same lines the error is less
+        found = ratio.interval(failure)
+        checks.append(Check(ratio.value, found, Interval(expected, expected), 1.0))
     return checks
 
 

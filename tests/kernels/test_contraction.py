@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from tests.refusals import refusals
 from tests.significance import check_mean, check_proportion, check_rejects
 from theory import bridge_identity, perimeter
 from theory.barrier_map import BarrierMap
@@ -281,13 +282,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("said", BAD)
-@pytest.mark.usefixtures("unchecked")
-def test_bad_input_is_named(said: str):
-    with pytest.raises(ValueError, match=r"\S") as error:
-        BAD[said]()
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
+test_bad_input_is_named = refusals(BAD)
 
 
 def test_estimates_of_a_limit_are_estimates():
