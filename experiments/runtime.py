@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import tomllib
+import warnings
 from collections.abc import Mapping
 from multiprocessing import parent_process
 from multiprocessing.queues import SimpleQueue
@@ -17,6 +18,7 @@ from typing import Any
 from experiments.store import canonical
 
 SOURCE = Path(__file__).resolve().parent.parent
+LONG = 0.1  # seconds of a compilation that is worth a file
 
 
 def configure() -> None:
@@ -25,6 +27,36 @@ def configure() -> None:
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def keep_compilations() -> None:
+    """Share what is compiled with other processes and later runs, through files in the cache.
+
+    XLA compiles for a processor and for a number of threads, on which the last bits of a sum
+    depend: each has its own folder. JAX passes over a torn file and compiles again. Where the
+    folder cannot be made, nothing is shared.
+    """
+    import jax
+    from theory.bridge.catalog import cache_folder
+
+    kind = canonical([platform.machine(), _processor(), os.environ.get("NPROC")])
+    folder = cache_folder() / "compiled" / hashlib.sha256(kind.encode()).hexdigest()[:20]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LONG)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _processor() -> str:
+    """What the processor can do, as far as the operating system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def dtype() -> str:
@@ -67,6 +99,7 @@ def start_worker(cores: "SimpleQueue[int]") -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     pin(cores.get())
     configure()
+    keep_compilations()
 
 
 def _die_with_parent() -> None:

@@ -9,11 +9,14 @@ import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
+from experiments import runtime
+
 jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_debug_key_reuse", True)
+runtime.keep_compilations()
 
 # A first example compiles, so no deadline, and slow generation is no finding.
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
@@ -24,6 +27,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_caches():
-    """What one module compiled is of no use to the next, and it holds memory."""
+    """What one module compiled holds memory; what the next needs of it is in files."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch):
+    """Annotations unchecked, as for a user, so that a wrong type meets the function itself."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -189,16 +189,24 @@ def test_every_grid_field_reaches_the_cells():
         assert module.cells(replace(base, **{name: value})) != module.cells(base), name
 
 
-def test_a_row_does_not_depend_on_the_order_of_the_run(tmp_path: Path):
+def test_a_row_depends_neither_on_the_order_nor_on_kept_compilations(tmp_path: Path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("NONCOMMIT_CACHE", str(cache))
     arguments = ["--intervals", "4", "--orthants", "4", "--unequal", "5", "--half-space", "false"]
     arguments += ["--estimators", "crofton", "--effort", "0.001", "--workers", "1"]
-    tables = []
-    for number, simplicial in enumerate((["4", "3"], ["3", "4"])):
+    tables, kept = [], []
+    for number, simplicial in enumerate((["4", "3"], ["3", "4"], ["3", "4"])):
         out = tmp_path / str(number)
         done = noncommit(
             "run", "interface_exact", *arguments, "--simplicial", *simplicial, "--out", out
         )
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
         with (out / "interface_exact.csv").open() as lines:
             tables.append(sorted(map(tuple, csv.reader(lines))))
-    assert tables[0] == tables[1]
+        kept.append(sorted(cache.rglob("*-cache")))
+        if number == 1:  # the third run finds torn files
+            for path in kept[1]:
+                path.write_bytes(path.read_bytes()[:100])
+    assert kept[0]
+    assert set(kept[0]) <= set(kept[1])
+    assert tables[0] == tables[1] == tables[2]
