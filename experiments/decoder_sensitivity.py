@@ -61,7 +61,11 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("lowrank 16 4 8",), ("separated",), (0.1, 1.0), effort=0.5),
-    "default": Grid(latents=("gaussian", "separated"), lengths=(0.1, 1.0, 4.0)),
+    "default": Grid(
+        ("lowrank 64 8 32", "simplicial 17 16"),
+        ("gaussian", "separated"),
+        (0.1, 1.0, 4.0),
+    ),
     "paper": Grid(
         ("code 64 16", "code 64 128", "lowrank 64 8 32", "lowrank 64 16 128", "simplicial 17 16"),
         lengths=(0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0),

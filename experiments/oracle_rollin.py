@@ -87,8 +87,8 @@ PRESETS = {
         scales=(0.25, 1.0, 2.0),
         steps=(1, 2, 8),
         starts=(1.0, 0.75),
-        flow=64,
-        effort=0.5,
+        flow=32,
+        effort=0.25,
     ),
     "paper": Grid(steps=(1, 2, 4, 8, 16, 64), starts=(1.0, 0.75, 0.5)),
 }

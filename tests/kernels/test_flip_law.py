@@ -92,11 +92,11 @@ def double_integral(modes: int, scale: float) -> float:
 
 
 @pytest.mark.parametrize("modes", [2, 8, 64])
-@pytest.mark.parametrize("scale", [0.5, 1.0])
-def test_simplicial_flips_against_the_double_integral(modes: int, scale: float):
+@pytest.mark.parametrize(("scale", "close"), [(0.1, 1e-6), (0.5, 1e-8), (1.0, 1e-8)])
+def test_simplicial_flips_against_the_double_integral(modes: int, scale: float, close: float):
     exact = double_integral(modes, scale)
-    assert flip_law.simplicial_flips(modes, scale) == pytest.approx(exact, rel=1e-8)
-    assert flip_law.simplicial_flips(modes, 2 * scale, 2.0) == pytest.approx(exact, rel=1e-8)
+    assert flip_law.simplicial_flips(modes, scale) == pytest.approx(exact, rel=close)
+    assert flip_law.simplicial_flips(modes, 2 * scale, 2.0) == pytest.approx(exact, rel=close)
 
 
 def test_simplicial_flips_where_the_double_integral_loses_its_digits():
@@ -106,7 +106,6 @@ def test_simplicial_flips_where_the_double_integral_loses_its_digits():
     known = (0.0930766, 0.0472897, 0.0237784)
     got = [flip_law.simplicial_flips(3, s) for s in (0.2, 0.1, 0.05)]
     assert got == pytest.approx(known, abs=1e-7)
-    assert flip_law.simplicial_flips(64, 0.1) == pytest.approx(double_integral(64, 0.1), rel=1e-6)
 
 
 def test_orthants_are_products():
