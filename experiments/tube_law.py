@@ -213,8 +213,6 @@ def measure(cell: Cell, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]
         "latent_modes": pair.law.modes,
         "dimension": pair.law.dimension,
         "width": _unit(pair),
-        "limit_width": cell.limit_width,
-        "coefficient_width": cell.coefficient_width,
         "area": area,
     }
     if cell.scale == 0:
@@ -285,7 +283,7 @@ def _point_row(key: Any, pair: Pair, cell: Cell, area: Estimate) -> dict[str, An
     count = flips.ROWS * max(1, int(cell.effort * 100))
     paired = flips.paired_flips(paired_key, pair.law, pair.diagram, scale, samples=count)
     law = bound.tube_rate(scale, float(area.value))
-    row = {"scale": scale, "law": law, "raw": raw, "mean": mean, "difference": difference}
+    row = {"noise": scale, "law": law, "raw": raw, "mean": mean, "difference": difference}
     row["order"] = pair.order - 1
     row |= {f"paired_{name}": getattr(paired, name) for name in ("raw", "mean", "difference")}
     for name, rate in (("raw", raw), ("mean", mean)):
@@ -319,7 +317,7 @@ def _limit_row(key: Any, pair: Pair, cell: Cell, area: Estimate) -> dict[str, An
     ratio_key, second_key = jax.random.split(key)
     scales = _unit(pair) * np.array(LADDER)
     found = _flips(ratio_key, pair, cell, scales)
-    row: dict[str, Any] = {"scale": 0.0, "order": pair.order - 1}
+    row: dict[str, Any] = {"noise": 0.0, "order": pair.order - 1}
     for name in ("raw", "mean"):
         per_scale = getattr(found, name) / (line_flips.RATE * scales)
         limit = extrapolated(scales, per_scale)

@@ -124,7 +124,7 @@ def _ratio(rows: Table) -> Figure:
     with style.column(height=3.4) as (figure, (axes,)):
         for pair, look in known.items():
             mine = [row for row in rows if row["pair"] == pair]
-            s = column(mine, "scale") / column(mine, "width")
+            s = column(mine, "scale")
             bars(axes, s, *_ends(mine, "ratio_raw"), **(POINT | look))
             bars(axes, s, *_ends(mine, "ratio_mean"), **(POINT | look), mfc="none")
             _second_order(axes, mine, look["color"])
@@ -152,7 +152,7 @@ def _second_order(axes: Axes, rows: Table, color: Any) -> None:
         s = np.geomspace(rows[0]["scale"], rows[-1]["scale"], 100)
         power = row["order"]
         slope = (row[f"second_{name}"] / row["law"] - 1) / row["scale"] ** power
-        axes.plot(s / row["width"], 1 + slope * s**power, color=color, lw=0.9, ls=dashes)
+        axes.plot(s, 1 + slope * s**power, color=color, lw=0.9, ls=dashes)
 
 
 def _areas(rows: Table) -> Figure:

@@ -18,15 +18,16 @@ LIMIT = replace(POINT, scale=0.0)
 
 def measured(cell: tube_law.Cell) -> dict:
     """The row under one fixed key, so that only the cell can make the difference."""
-    return store.flatten(tube_law.measure(cell, runtime.cell_key({"fixed": True}, 0))[0])
+    row = store.flatten(tube_law.measure(cell, runtime.cell_key({"fixed": True}, 0))[0])
+    assert not row.keys() & asdict(cell).keys()
+    return row
 
 
 def test_every_field_of_a_cell_changes_its_row():
-    widths = {"limit_width": 0.05, "coefficient_width": 0.5}
     changes = {"pair": "quadrants", "scale": 0.2, "effort": 0.01}
-    assert {*widths, *changes} == set(asdict(LIMIT))
+    asked = {"limit_width", "coefficient_width"}  # of intervals, by the claims; of no number
+    assert {*asked, *changes} == set(asdict(LIMIT))
     before = measured(LIMIT)
-    assert widths.items() <= before.items()
     for name, value in changes.items():
         assert measured(replace(LIMIT, **{name: value})) != before, name
 
@@ -38,9 +39,9 @@ def test_a_row_at_s_holds_the_exact_rates_and_its_margins():
     assert row["second_raw"] == pytest.approx(row["oracle_raw"], rel=1e-4)
     assert row["second_mean"] == pytest.approx(row["oracle_mean"], rel=1e-4)
     assert arrays["margin_density"].shape == (len(arrays["margin_edges"]) - 1,)
-    flat = store.flatten(row)
-    assert figure.draw([{"pair": "half_space", **flat}]).keys() == {"predicted", "ratio", "areas"}
-    assert figure.draw_arrays([({"pair": "half_space", **flat}, arrays)]).keys() == {"margins"}
+    whole = store.configuration(POINT) | store.flatten(row)
+    assert figure.draw([whole]).keys() == {"predicted", "ratio", "areas"}
+    assert figure.draw_arrays([(whole, arrays)]).keys() == {"margins"}
 
 
 def test_every_grid_field_reaches_the_cells():
