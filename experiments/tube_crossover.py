@@ -85,7 +85,9 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("4 3",), (1.0, 0.4), (0.05, 0.4), places=(), rare=("4 3",), effort=0.5),
-    "default": Grid(("16 8",), (1.0, 0.5, 0.3, 0.2), (0.05, 0.2, 0.8), places=("16 8",)),
+    "default": Grid(
+        ("16 8",), (1.0, 0.5, 0.3, 0.2), (0.05, 0.2, 0.8), places=("16 8",), rare=("64 16",)
+    ),
     "paper": Grid(effort=4.0),
 }
 
