@@ -265,7 +265,8 @@ def stored_arrays(table: Path) -> list[tuple[Row, dict[str, Any]]]:
 
 
 def _text_of(row: Row) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, _text(value)) for name, value in row.items()))
+    """Without blanks: a table has a column for what some of its cells did not measure."""
+    return tuple(sorted((name, _text(value)) for name, value in row.items() if value is not None))
 
 
 class Checkpoint:

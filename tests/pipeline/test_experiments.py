@@ -105,6 +105,16 @@ SEPARATED = (
     "depth_hierarchy-tradeoff",
     "depth_hierarchy-leaks",
 )
+OVERLAPPING = (
+    *(f"tube_law-{name}" for name in ("predicted", "ratio", "areas", "limits")),
+    "tube_law-margins",  # from the arrays
+    *(f"tube_crossover-{name}" for name in ("map", "collapse", "rare")),
+    *(f"decoder_sensitivity-{name}" for name in ("dabi", "lowrank-16-4-8")),
+    *(f"oracle_rollin-{name}-lowrank-16-4-8" for name in ("terminal", "residual", "rollin")),
+    *(f"bridge_identity-{name}" for name in ("ratio", "ordering")),
+    "bridge_identity-interface",  # from the arrays
+    *(f"coarea_levels-{name}" for name in ("ratio", "levels")),
+)
 
 
 def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
@@ -116,12 +126,12 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
         "interface_exact-agreement.svg",
         "decoder_tube-g2p-en.svg",
         *(f"interface_profile-{name}.svg" for name in PROFILE),
-        *(f"{name}.svg" for name in SEPARATED),
+        *(f"{name}.svg" for name in SEPARATED + OVERLAPPING),
     }
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 3 + len(PROFILE) + len(SEPARATED)
+    assert page.count("<figure>") == 3 + len(PROFILE + SEPARATED + OVERLAPPING)
 
 
 # Every swept field changes its row
