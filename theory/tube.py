@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from theory.estimate import Estimate, from_samples, proportion
 from theory.gaussian import normal, tail
 from theory.partition import PowerDiagram, check_points
 
+ROWS = 1 << 16  # noisy latents held at once, if one draw is no more
 WINDOW = 0.18  # share of the latents in the default window
 Denoiser = Callable[[Float[Array, "rows n"]], Float[Array, "rows n"]]
 
@@ -115,13 +118,27 @@ def flip_counts(
     check_count("draws", draws, 1)
     clean = _latent_rows(diagram, latents)
     label = diagram.label(clean)
-    flips = np.zeros(clean.shape[0], np.int64)
-    for draw in range(draws):
-        noise = normal(jax.random.fold_in(key, draw), clean.shape, clean.dtype.name)
-        noisy = clean + scale * noise
+    rows = clean.shape[0]
+    batch = max(1, min(draws, ROWS // rows))
+    flips = np.zeros(rows, np.int64)
+    for first in range(0, draws, batch):
+        noisy = _noised(key, first, clean, scale, batch).reshape(batch * rows, -1)
         seen = noisy if denoiser is None else denoiser(noisy)
-        flips += np.asarray(diagram.label(seen) != label)
+        moved = np.asarray(diagram.label(seen)).reshape(batch, rows) != np.asarray(label)
+        flips += moved[: draws - first].sum(axis=0)
     return flips
+
+
+@partial(jax.jit, static_argnames="batch")
+def _noised(
+    key: PRNGKeyArray, first: Any, clean: Float[Array, "rows n"], scale: Any, batch: int
+) -> Float[Array, "batch rows n"]:
+    """Z + sξ for the draws from `first` on, each with a key of its own."""
+
+    def draw(number: Array) -> Array:
+        return normal(jax.random.fold_in(key, number), clean.shape, clean.dtype.name)
+
+    return clean + scale * jax.vmap(draw)(first + jnp.arange(batch))
 
 
 def sandwich(latents: object, diagram: PowerDiagram, scale: float) -> tuple[Estimate, Estimate]:

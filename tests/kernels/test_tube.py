@@ -9,7 +9,9 @@ import pytest
 from scipy import integrate, stats
 
 from tests.significance import check_mean, check_proportion, check_rejects
+from theory import tube
 from theory.estimate import proportion_interval
+from theory.gaussian import normal
 from theory.partition import PowerDiagram, half_space
 from theory.tube import (
     WINDOW,
@@ -129,6 +131,19 @@ def test_counts_sum_to_the_rate(readout: PowerDiagram, latents: np.ndarray):
     assert counts.max() <= 7
     assert rate.value == counts.sum() / 1400
     assert rate.count == 1400
+
+
+@pytest.mark.parametrize("rows", [150, 450, 1 << 16])
+def test_counts_do_not_depend_on_how_many_draws_are_held(
+    readout: PowerDiagram, latents: np.ndarray, rows: int, monkeypatch: pytest.MonkeyPatch
+):
+    want = np.zeros(len(latents), int)
+    for draw in range(7):
+        noise = normal(jax.random.fold_in(jax.random.key(5), draw), latents.shape, "float64")
+        want += np.asarray(readout.label(latents + 0.3 * noise) != readout.label(latents))
+    monkeypatch.setattr(tube, "ROWS", rows)
+    got = flip_counts(jax.random.key(5), latents, readout, 0.3, draws=7)
+    np.testing.assert_array_equal(got, want)
 
 
 def brute_sides(latents: np.ndarray, diagram: PowerDiagram, scale: float) -> np.ndarray:
