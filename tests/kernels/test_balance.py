@@ -184,6 +184,7 @@ def test_when_these_overshoot_a_cell_that_was_hardly_met_is_held_back():
     assert held @ lack > 0  # the dual descends along it
 
 
+@pytest.mark.slow
 def test_in_stages_newton_ends_where_it_ends_at_once():
     """The hexagonal lattice, whose outer cells are small: whole steps overshoot there."""
     sites = np.asarray(start.lattice("hexagonal", key(3), 256))

@@ -226,6 +226,7 @@ def test_the_step_of_a_diagram_in_balance_is_the_optimizers():
     np.testing.assert_allclose(mass, 0.25, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_lloyd_loses_no_cell_of_a_large_lattice(monkeypatch: pytest.MonkeyPatch):
     """Outer cells lie more than a cell away from their sites, and few lines meet them."""
     sites = np.asarray(start.lattice("hexagonal", key(35), 1024))

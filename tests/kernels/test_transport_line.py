@@ -106,7 +106,9 @@ def test_the_leak_falls_with_stiffness_and_grows_with_modes():
 # The map
 
 
-@pytest.mark.parametrize(("modes", "stiffness"), [*CASES, (4096, 1e5)])
+@pytest.mark.parametrize(
+    ("modes", "stiffness"), [*CASES, pytest.param(4096, 1e5, marks=pytest.mark.slow)]
+)
 def test_cores_are_equal_and_the_gaps_hold_the_leak(modes: int, stiffness: float):
     transport = optimal_line(modes, stiffness)
     starts, width = np.asarray(transport.starts), float(transport.width)

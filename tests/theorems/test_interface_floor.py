@@ -49,7 +49,7 @@ LARGE = pytest.param(256, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("modes", [3, 16, LARGE])
+@pytest.mark.parametrize("modes", [3, pytest.param(16, marks=pytest.mark.slow), LARGE])
 def test_simplicial_cluster_attains_the_floor_and_not_a_twentieth_more(modes: int, route: str):
     resolution, measure = ROUTES[route]
     got = measure(fresh(), simplicial_cluster(modes))
@@ -172,6 +172,7 @@ def searched(modes: int, dimension: int) -> Found:
     return minimal(fresh(), modes, dimension, effort=0.5)
 
 
+@pytest.mark.slow
 def test_the_best_found_perimeter_falls_with_the_dimension():
     """R^n lies in R^{n+1}, so the least P cannot rise; from n = M − 1 on it is the floor."""
     found = [searched(8, n).perimeter for n in (2, 3, 7)]
