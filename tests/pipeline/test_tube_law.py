@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import runtime, store, tube_law
+from experiments import runtime, store, tube_law, tube_pairs
 from experiments.claims import tube
 from figures import tube_law as figure
 from tests.refusals import refusals
@@ -71,9 +71,9 @@ BAD = {
 test_a_grid_out_of_range_is_one_clear_line = refusals(BAD)
 
 
-@pytest.mark.parametrize("name", [n for n in tube_law.PAIRS if n != "simplicial_64"])
+@pytest.mark.parametrize("name", [n for n in tube_pairs.PAIRS if n != "simplicial_64"])
 def test_pairs_are_well_formed(name: str):
-    pair = tube_law.PAIRS[name]()
+    pair = tube_pairs.PAIRS[name]()
     assert pair.law.dimension == pair.diagram.dimension
     assert (pair.area is None) == (name == "code")
     assert (pair.raw is None) == (pair.mean is None)
