@@ -105,6 +105,8 @@ def _residual(rows: Table) -> Figure:
         for axes in (top, bottom):
             axes.axhline(1, color=style.BLACK, lw=0.6)
             axes.set(xscale="log", yscale="log")
+        if rows[0]["rank"] == rows[0]["dimension"]:
+            top.set_ylim(0.9, 1.1)  # all of a residual lies in the row space
         plain_log(top.yaxis)
         bottom.set_ylim(top=min(bottom.get_ylim()[1], MOST))
         ticks(bottom, rows, "scale")

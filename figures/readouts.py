@@ -35,8 +35,8 @@ def title(row: dict[str, Any]) -> str:
 
 
 def ticks(axes: Axes, rows: Table, name: str) -> None:
-    """A tick at every value of the table; aslant where there are many."""
+    """A tick at every value of the table; aslant, or upright, where there are many."""
     found = sorted({row[name] for row in rows})
     labels = [f"{x:g}" for x in found]
-    axes.set_xticks(found, labels=labels, rotation=45 * (len(found) > 6))
+    axes.set_xticks(found, labels=labels, rotation=45 * ((len(found) > 5) + (len(found) > 6)))
     axes.xaxis.set_minor_locator(NullLocator())

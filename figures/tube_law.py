@@ -21,6 +21,11 @@ COLORS = (
     style.SKY,
     style.BLACK,
 )
+# In the order of the tables, so that a pair looks the same in every picture.
+PAIRS = (
+    *("half_space", "quadrants", "simplicial_3", "simplicial_8", "simplicial_64"),
+    *("unequal", "narrow", "mixture", "high", "code"),
+)
 POINT: Look = {"ls": "", "markersize": 3.2, "capsize": 1}
 ROUTES = {"area_crofton": ("Crofton", "s"), "area_margins": ("margins at zero", "o")}
 
@@ -43,7 +48,11 @@ def draw_arrays(stored: Stored) -> dict[str, Figure]:
     for row, arrays in stored:
         if "margin_edges" in arrays:
             first.setdefault(row["pair"], (row, arrays))
-    return {"margins": _margins(list(first.values()))} if first else {}
+    return (
+        {"margins": _margins([first[pair] for pair in _pairs([row for row, _ in first.values()])])}
+        if first
+        else {}
+    )
 
 
 def _margins(stored: list[tuple[Row, Any]]) -> Figure:
@@ -57,7 +66,8 @@ def _margins(stored: list[tuple[Row, Any]]) -> Figure:
             axes.fill_between(
                 middle, height - reach, height + reach, color=look["color"], alpha=0.2
             )
-            axes.plot(middle, height, color=look["color"], lw=0.9, label=_name(row["pair"]))
+            every: Look = {"markevery": 6, "markersize": 3.2, "label": _name(row["pair"])}
+            axes.plot(middle, height, lw=0.9, **look, **every)
             area = row["area_value"] * row["width"]
             axes.plot([0], [area], ls="", clip_on=False, markersize=4.5, **look)
         axes.set_xlim(0, None)
@@ -69,11 +79,13 @@ def _margins(stored: list[tuple[Row, Any]]) -> Figure:
 
 
 def _pairs(rows: Table) -> dict[str, Look]:
-    """A colour and a marker for every pair, in the order of the table."""
-    names = list(dict.fromkeys(row["pair"] for row in rows))
+    """A colour and a marker for every pair that has rows."""
+    there = {row["pair"] for row in rows}
+    names = [*PAIRS, *sorted(there - set(PAIRS))]
     return {
         name: {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
         for k, name in enumerate(names)
+        if name in there
     }
 
 
@@ -102,7 +114,8 @@ def _predicted(rows: Table) -> Figure:
         plain_log(axes.yaxis)
         axes.set_xlabel(r"predicted, $\sqrt{2/\pi}\,s\,A_W$ (probability)")
         axes.set_ylabel("observed flips (probability)")
-        axes.legend(handles=_handles(known), loc="upper left")
+        place: Look = {"loc": "outside upper center", "ncols": 3}
+        figure.legend(handles=_handles(known), **place)
     return figure
 
 
@@ -139,7 +152,8 @@ def _ratio(rows: Table) -> Figure:
             Line2D([], [], color=style.GREY, lw=0.9, label="second order, raw noise"),
             Line2D([], [], color=style.GREY, lw=0.9, ls="--", label="posterior mean"),
         ]
-        axes.legend(handles=[*_handles(known), *curves], loc="lower left")
+        place: Look = {"loc": "outside upper center", "ncols": 3}
+        figure.legend(handles=[*_handles(known), *curves], **place)
     return figure
 
 
