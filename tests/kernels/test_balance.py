@@ -61,6 +61,7 @@ def test_the_simplicial_cluster_gets_its_known_offsets(masses):
     np.testing.assert_allclose(np.asarray(balanced.offsets), offsets, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modes", "dimension"), [(16, 4), (40, 2)])
 def test_counts_on_fresh_points_have_the_masses(modes: int, dimension: int):
     law = np.arange(1.0, modes + 1) + modes

@@ -93,6 +93,7 @@ def test_leaks_of_the_simplicial_cluster_are_those_of_sparsemax():
     check_mean(from_samples(found.perimeter), perimeter.simplicial(4), FAILURE, 0.05)
 
 
+@pytest.mark.slow
 def test_plain_samples_say_the_same_of_unequal_cells():
     drawn = np.random.default_rng(1).normal(size=(9, 3))
     diagram = PowerDiagram(drawn[:, :2], drawn[:, 2] / 2)

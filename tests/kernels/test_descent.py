@@ -189,6 +189,7 @@ def perimeter(diagram: PowerDiagram, lines: line.Lines) -> float:
     return float(np.concatenate([line.perimeter(c) for c in line.cuts(lines, diagram)]).mean())
 
 
+@pytest.mark.slow
 def test_lloyd_ends_at_centroids_and_shortens_the_boundary():
     """At its fixed points every site is its cell's centroid, here on lines it never saw."""
     start = random_balanced()

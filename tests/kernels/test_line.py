@@ -112,6 +112,7 @@ def test_one_shared_direction_is_that_direction_on_every_line():
     same_crossings(all_cuts(parallel, diagram), all_cuts(spread, diagram), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modes", "places", "more"), [(10, 1, 2), (100, 8, 8)])
 def test_more_crossings_than_places_are_all_found(modes: int, places: int, more: int):
     """At 10 cells by the scan of all, at 100 by the walk."""

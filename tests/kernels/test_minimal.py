@@ -48,6 +48,7 @@ def test_up_to_n_plus_1_cells_the_cluster_is_found_within_a_percent(modes: int, 
     assert 0.99 * floor < interval.lower < interval.upper < 1.01 * floor
 
 
+@pytest.mark.slow
 def test_the_same_key_and_starts_repeat_a_search():
     found = searched(3, 2)
     again = minimal.minimal(key(), 3, 2, starts=found.starts, effort=0.5)

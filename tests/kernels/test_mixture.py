@@ -101,6 +101,7 @@ def test_the_density_integrates_to_1_on_the_line(scale: float):
     assert square == pytest.approx(2 + 0.027 + 0.5 * 0.0025 + 0.2 + 0.048 + scale**2, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SMALL)
 @given(data=st.data())
 def test_tweedie_by_differentiation(shape, data):

@@ -55,6 +55,9 @@ ROUTES = {
 }
 
 
+LONG = ("simplicial 16", "simplicial 64")
+
+
 def key() -> jax.Array:
     """The same key in every test, made anew: none is used twice."""
     return jax.random.key(SEED)
@@ -67,7 +70,10 @@ def weight(route: str, gap: float) -> float:
 
 @pytest.mark.parametrize(
     "oracle",
-    [pytest.param(o, marks=[pytest.mark.slow] * (o == "simplicial 64")) for o in ORACLES],
+    [
+        pytest.param(o, marks=[pytest.mark.slow] * (o in ("simplicial 16", "simplicial 64")))
+        for o in ORACLES
+    ],
 )
 @pytest.mark.parametrize("route", ROUTES)
 def test_contains_the_exact_perimeter_and_rejects_a_twentieth_more(route: str, oracle: str):
@@ -79,6 +85,7 @@ def test_contains_the_exact_perimeter_and_rejects_a_twentieth_more(route: str, o
     check_rejects(check_mean, got, exact / 1.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "x64"), [*((route, False) for route in ROUTES), ("projection", True)]
 )

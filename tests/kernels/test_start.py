@@ -120,6 +120,7 @@ def test_the_nordstrom_robinson_code_has_its_distances_from_every_word():
         assert count.tolist() == [1, 112, 30, 112, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modes", "dimension", "names"),
     [

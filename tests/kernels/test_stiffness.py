@@ -140,6 +140,7 @@ def test_the_error_is_sharp(low: float, high: float):
     assert float(error[0]) == pytest.approx(apart, rel=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["256 → 256", "projection"])
 def test_float32_stays_float32(name: str):
     transport, n = MAPS[name]
@@ -167,6 +168,7 @@ def test_float32_points_and_float64_parameters(name: str):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_scales_whose_squares_float32_does_not_hold(scale: float):
     transport, n = MAPS["3 → 40"]
@@ -182,6 +184,7 @@ def test_scales_whose_squares_float32_does_not_hold(scale: float):
     np.testing.assert_allclose(across, scale * np.linalg.norm(transport.matrix[:, 0]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     transport, x = network(30, 30, 25), RNG.normal(size=(50, 30))
     diagram = PowerDiagram(RNG.normal(size=(6, 30)))
@@ -424,6 +427,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_other_values_compile_nothing(name: str):
     with jax.debug_key_reuse(False):

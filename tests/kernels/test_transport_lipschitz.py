@@ -99,6 +99,7 @@ def test_smooth_sort_sorts_pairs():
     np.testing.assert_allclose(equal, [1.25, 0.75], rtol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "layers", "dtype"),
     [((3, 1, 6), 2, "float32"), ((2, 5, 64), 3, "float32"), ((2, 5, 64), 3, "float64")],
@@ -215,6 +216,7 @@ def test_no_jacobian_exceeds_the_certificate(shape: tuple[int, int, int]):
         assert 1 < hunted(network, 500) <= certified(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @given(data=st.data(), size=scales(3.0))
 def test_no_pair_of_points_is_torn_apart_by_more_than_the_certificate(

@@ -379,6 +379,7 @@ def test_signed_distance_map_of_the_simplicial_cluster_leaks_as_sparsemax():
     check_proportion(leak, sparsemax_leak(4, 4.0), resolution=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diagram", [simplicial_cluster(3), orthants(2)], ids=["tripod", "cross"])
 def test_signed_distance_map_stretches_by_its_stiffness_save_at_corners(diagram: PowerDiagram):
     """Jacobians, at points of the interfaces and at corners, where samples can only refute."""

@@ -207,6 +207,7 @@ def test_without_any_facet_nothing_flips():
     assert flip_rate(jax.random.key(8), np.zeros(SHAPE), readout, 1.0).value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x64", [False, True])
 def test_float32_latents_with_and_without_x64(x64: bool):
     with jax.enable_x64(x64):

@@ -142,6 +142,7 @@ DECODER = decoder_tube.Cell("g2p-en", 20, 0.5, 2)
 SEARCH = interface_profile.Cell("best", 4, 2, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"family": "orthants"}, {"modes": 5}, {"estimator": "projection"}, {"effort": 0.001}],
@@ -154,6 +155,7 @@ def test_every_field_of_interface_exact_changes_its_row(change: dict):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"words": 25}, {"ratio": 0.6}, {"draws": 3}], ids=lambda change: next(iter(change))
 )

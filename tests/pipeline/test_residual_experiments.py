@@ -27,6 +27,7 @@ def measured(module, cell) -> dict:
     return store.flatten(module.measure(cell, runtime.cell_key({"fixed": True}, 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "cell", "changes"),
     [

@@ -27,6 +27,7 @@ def measured(module, cell) -> dict:
     return store.flatten(found[0] if isinstance(found, tuple) else found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "cell", "changes"),
     [
@@ -36,14 +37,8 @@ def measured(module, cell) -> dict:
             {"family": "orthants", "modes": 5, "stiffness": 5.0, "effort": 0.02},
         ),
         (inverse_stiffness, TRAINED, {"radius": 0.2, "steps": 30}),
-        pytest.param(
-            *(stiffness_phase, PHASE, {"leak": 0.2, "steps": 30, "effort": 0.02}),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *(depth_hierarchy, DEPTH, {"modes": 9, "depth": 1, "leak": 0.2, "effort": 0.05}),
-            marks=pytest.mark.slow,
-        ),
+        (stiffness_phase, PHASE, {"leak": 0.2, "steps": 30, "effort": 0.02}),
+        (depth_hierarchy, DEPTH, {"modes": 9, "depth": 1, "leak": 0.2, "effort": 0.05}),
     ],
 )
 def test_swept_fields_change_the_row(module, cell, changes: dict):

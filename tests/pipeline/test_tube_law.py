@@ -23,6 +23,7 @@ def measured(cell: tube_law.Cell) -> dict:
     return row
 
 
+@pytest.mark.slow
 def test_every_field_of_a_cell_changes_its_row():
     changes = {"pair": "quadrants", "scale": 0.2, "effort": 0.01}
     asked = {"limit_width", "coefficient_width"}  # of intervals, by the claims; of no number

@@ -218,6 +218,7 @@ def test_a_floor_five_percent_higher_is_refuted_by_the_cluster():
     check_rejects(check_at_least, got, 1.05 * bound.interface_floor(8), FAILURE)
 
 
+@pytest.mark.slow
 def test_a_floor_five_percent_higher_is_refuted_by_what_the_search_finds():
     found, floor = searched(4, 3), bound.interface_floor(4)
     got = perimeter.crofton(jax.random.fold_in(fresh(), 1), found.diagram, lines=200_000)

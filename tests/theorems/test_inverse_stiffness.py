@@ -216,6 +216,7 @@ def test_no_certified_map_leaks_less_than_the_floor(
     assert bound.core_sum(lower, certified(transport), barriers) <= 1
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(recipe=recipes(4, 3), seed=st.integers(0, 2**31))
 def test_no_certified_map_has_less_energy_than_its_floor(recipe: tuple, seed: int):
@@ -283,6 +284,7 @@ def test_two_terms_are_within_a_percent_from_32_on(modes: int):
         assert (np.abs(first / high[:2] / exact[:2] - 1) > 0.015).all()
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_stiff_map_is_the_weighted_perimeter():
     """Λ·E V → ½P; at Λ = 16 the remainder is taken to be that of the leak, b/(aΛ) = 1.0%."""
     for modes in (2, 3):
