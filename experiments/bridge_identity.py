@@ -283,13 +283,12 @@ def _picture(
     """Points of the plane that flip at s = PICTURE, and those that leak at Λ = 1/s."""
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
     x, noise = rng.normal(size=(2, 1 << 16, 2))
-    sites, offsets = np.asarray(diagram.sites), np.asarray(diagram.offsets)
-    label, moved = ((z @ sites.T + offsets).argmax(axis=1) for z in (x, x + PICTURE * noise))
+    label, moved = (np.asarray(diagram.label(z)) for z in (x, x + PICTURE * noise))
     image = np.asarray(jax.jit(jax.vmap(transport))(x))
     off = np.linalg.norm(image[:, None] - modes, axis=2).min(axis=1) > 1e-6
     return {
-        "sites": sites,
-        "offsets": offsets,
+        "sites": np.asarray(diagram.sites),
+        "offsets": np.asarray(diagram.offsets),
         "flipped": x[label != moved],
         "leaked": x[off],
         "points": np.array(len(x)),

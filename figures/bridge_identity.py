@@ -7,14 +7,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.marks import MARKERS, SIGMAS, Look, Row, Table, bars, column, family, plain_log
+from figures.losses import Stored
+from figures.marks import (
+    MARKERS,
+    SIGMAS,
+    Look,
+    Row,
+    Table,
+    bars,
+    column,
+    ends,
+    family,
+    plain_log,
+)
 from figures.planar_partition import facets
 
 NAMES = {"slabs": "three slabs", "tripod": "tripod"}
 COLOURS = {"slabs": style.BLUE, "tripod": style.VERMILION}
 TINTS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 RADIUS = 2.6  # of the disc that is drawn
-Stored = list[tuple[Row, dict[str, np.ndarray]]]
 
 
 def draw(table: Table) -> dict[str, Figure]:
@@ -139,9 +150,7 @@ def _ordering(rows: Table) -> Figure:
 
 
 def _measured(axes: Axes, rows: Table, name: str, x: np.ndarray, look: Look) -> None:
-    value, sem, bias = (column(rows, f"{name}_{part}") for part in ("value", "sem", "bias"))
-    reach = SIGMAS * sem + bias
-    bars(axes, x, value, value - reach, value + reach, elinewidth=0.8, **look)
+    bars(axes, x, *ends(rows, name), elinewidth=0.8, **look)
 
 
 def _costs(row: Row, far: np.ndarray) -> np.ndarray:

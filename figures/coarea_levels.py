@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.marks import MARKERS, SIGMAS, Look, Row, Table, bars, column, plain_log
+from figures.losses import Stored
+from figures.marks import MARKERS, SIGMAS, Look, Row, Table, bars, column, ends, plain_log
 
 FAMILIES = {"fourier": "random cosines", "softmax": "softmax", "trained": "trained map"}
 TINTS = {"fourier": style.GREEN, "softmax": style.BLUE, "trained": style.VERMILION}
-Stored = list[tuple[Row, dict[str, np.ndarray]]]
 
 
 def draw(table: Table) -> dict[str, Figure]:
@@ -78,12 +78,10 @@ def _ratio(table: Table) -> Figure:
             rows = sorted(
                 (row for row in table if row["family"] == name), key=lambda r: r["dimension"]
             )
-            value, sem, bias = (column(rows, f"ratio_{part}") for part in ("value", "sem", "bias"))
-            reach = SIGMAS * sem + bias
             x = column(rows, "dimension") * 1.08 ** (k - (len(present) - 1) / 2)
             look: Look = {"color": TINTS[name], "marker": MARKERS[k], "ls": "", "markersize": 3}
             label = FAMILIES[name]
-            bars(axes, x, value, value - reach, value + reach, elinewidth=0.8, label=label, **look)
+            bars(axes, x, *ends(rows, "ratio"), elinewidth=0.8, label=label, **look)
         axes.axhline(1, color=style.BLACK, lw=0.6)
         axes.set_xscale("log", base=2)
         axes.set_xlim(min(row["dimension"] for row in table) / 1.5, None)

@@ -24,6 +24,13 @@ def column(rows: Table, name: str) -> np.ndarray:
     return np.array([row.get(name) for row in rows], dtype=float)
 
 
+def ends(rows: Table, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, lower and upper end of the estimates of a column: SIGMAS errors and the bias."""
+    value = column(rows, f"{name}_value")
+    reach = SIGMAS * column(rows, f"{name}_sem") + column(rows, f"{name}_bias")
+    return value, value - reach, value + reach
+
+
 def family(table: Table, *names: str) -> Table:
     """The rows of these families by M, in the order of the table where M is the same."""
     return sorted((r for r in table if r["family"] in names), key=lambda r: r["modes"])

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from figures import style
 from figures.losses import Stored
-from figures.marks import MARKERS, SIGMAS, Look, Row, Table, bars, column, plain_log
+from figures.marks import MARKERS, SIGMAS, Look, Row, Table, bars, column, ends, plain_log
 
 COLORS = (
     style.BLUE,
@@ -26,6 +26,7 @@ PAIRS = (
     *("half_space", "quadrants", "simplicial_3", "simplicial_8", "simplicial_64"),
     *("unequal", "narrow", "mixture", "high", "code"),
 )
+ABOVE: Look = {"loc": "outside upper center", "ncols": 3}
 POINT: Look = {"ls": "", "markersize": 3.2, "capsize": 1}
 ROUTES = {"area_crofton": ("Crofton", "s"), "area_margins": ("margins at zero", "o")}
 
@@ -93,29 +94,23 @@ def _name(pair: str) -> str:
     return pair.replace("_", " ")
 
 
-def _ends(rows: Table, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    value = column(rows, f"{name}_value")
-    half = SIGMAS * column(rows, f"{name}_sem") + column(rows, f"{name}_bias")
-    return value, value - half, value + half
-
-
 def _predicted(rows: Table) -> Figure:
     known = _pairs(rows)
     with style.column(height=3.2) as (figure, (axes,)):
         for pair, look in known.items():
             mine = [row for row in rows if row["pair"] == pair]
             law = column(mine, "law")
-            bars(axes, law, *_ends(mine, "raw"), **(POINT | look))
-            bars(axes, law, *_ends(mine, "mean"), **(POINT | look), mfc="none")
+            bars(axes, law, *ends(mine, "raw"), **(POINT | look))
+            bars(axes, law, *ends(mine, "mean"), **(POINT | look), mfc="none")
         axes.set(xscale="log", yscale="log")
-        ends = np.array([column(rows, "law").min(), column(rows, "law").max()])
-        axes.plot(ends, ends, color=style.BLACK, lw=0.6, zorder=0)
+        law = column(rows, "law")
+        same = [law.min(), law.max()]
+        axes.plot(same, same, color=style.BLACK, lw=0.6, zorder=0)
         plain_log(axes.xaxis)
         plain_log(axes.yaxis)
         axes.set_xlabel(r"predicted, $\sqrt{2/\pi}\,s\,A_W$ (probability)")
         axes.set_ylabel("observed flips (probability)")
-        place: Look = {"loc": "outside upper center", "ncols": 3}
-        figure.legend(handles=_handles(known), **place)
+        figure.legend(handles=_handles(known), **ABOVE)
     return figure
 
 
@@ -138,8 +133,8 @@ def _ratio(rows: Table) -> Figure:
         for pair, look in known.items():
             mine = [row for row in rows if row["pair"] == pair]
             s = column(mine, "scale")
-            bars(axes, s, *_ends(mine, "ratio_raw"), **(POINT | look))
-            bars(axes, s, *_ends(mine, "ratio_mean"), **(POINT | look), mfc="none")
+            bars(axes, s, *ends(mine, "ratio_raw"), **(POINT | look))
+            bars(axes, s, *ends(mine, "ratio_mean"), **(POINT | look), mfc="none")
             _second_order(axes, mine, look["color"])
         axes.axhline(1, color=style.BLACK, lw=0.6)
         axes.set_xscale("log")
@@ -152,8 +147,7 @@ def _ratio(rows: Table) -> Figure:
             Line2D([], [], color=style.GREY, lw=0.9, label="second order, raw noise"),
             Line2D([], [], color=style.GREY, lw=0.9, ls="--", label="posterior mean"),
         ]
-        place: Look = {"loc": "outside upper center", "ncols": 3}
-        figure.legend(handles=[*_handles(known), *curves], **place)
+        figure.legend(handles=[*_handles(known), *curves], **ABOVE)
     return figure
 
 
@@ -176,7 +170,7 @@ def _areas(rows: Table) -> Figure:
         for place, pair in enumerate(known):
             one = next(row for row in rows if row["pair"] == pair)
             for k, (name, (label, marker)) in enumerate(ROUTES.items()):
-                value, lower, upper = (x[0] / one["area_value"] for x in _ends([one], name))
+                value, lower, upper = (x[0] / one["area_value"] for x in ends([one], name))
                 look: Look = {"marker": marker, "color": COLORS[k], "markersize": 3.2}
                 reach = [[max(value - lower, 0)], [max(upper - value, 0)]]
                 look["label"] = label if place == 0 else None
@@ -231,7 +225,7 @@ def _both_kinds(axes: Axes, row: Row, name: str, place: int) -> None:
     ):
         if row.get(f"{name}_{kind}_value") is None:
             continue
-        value, lower, upper = (x[0] for x in _ends([row], f"{name}_{kind}"))
+        value, lower, upper = (x[0] for x in ends([row], f"{name}_{kind}"))
         reach = [[max(value - lower, 0)], [max(upper - value, 0)]]
         look: Look = {"marker": marker, "color": color, "markersize": 3.2, "capsize": 1}
         axes.errorbar([value], [place + shift], xerr=reach, **look)

@@ -11,7 +11,8 @@ from scipy import special
 
 from theory import bound
 from theory.check import check_count, check_scale
-from theory.gaussian import composite_legendre, log_cdf, pdf
+from theory.flip_law import simplicial_ridges
+from theory.gaussian import pdf
 
 SIMPLEX = math.sqrt(2)  # κ of the vertices of the simplex
 TRIPLE = 2 * math.pi / 3  # the dihedral angles of a simplicial cluster
@@ -56,20 +57,8 @@ def first_correction(
     return total / perimeter
 
 
-def simplicial_ridges(modes: int) -> float:
-    """L = C(M,3)(2π)⁻¹ E Φ(g/√3)^{M−3}, the Gaussian measure of the triple ridges of P_S(M).
-
-    Raises:
-        ValueError: when modes is not an integer ≥ 2.
-    """
-    check_count("modes", modes, 2)
-    nodes, weights = composite_legendre(-12.0, 12.0, panels=96)
-    power = np.exp((modes - 3) * log_cdf(nodes / math.sqrt(3)))
-    return math.comb(modes, 3) / (2 * math.pi) * math.fsum(weights * pdf(nodes) * power)
-
-
 def simplicial_correction(modes: int) -> float:
-    """c = 0.3758·L/P_S of a simplicial cluster at κ = √2 (`first_correction`)."""
+    """c = 0.3758·L/P_S of a simplicial cluster at κ = √2 (`first_correction`), L its ridges."""
     ridges = [(TRIPLE, 3 * simplicial_ridges(modes))]
     return first_correction(bound.interface_floor(modes), ridges)
 

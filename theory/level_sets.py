@@ -22,6 +22,7 @@ from scipy.special import ndtr
 
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate
+from theory.perimeter.crofton import mean_cosine
 
 CHORDS = 1 << 13  # of a batch
 HALVINGS = 12  # of the interval between two nodes; what is left of it is part of the bias
@@ -176,7 +177,7 @@ class _Seen(NamedTuple):
         half, far = (self.nodes[-1] - self.nodes[0]) / 2, np.abs(place)
         covered = ndtr(half - far) - ndtr(-half - far)  # Φ keeps its digits on this side
         density = np.exp(-np.square(place) / 2) / math.sqrt(2 * math.pi)
-        return density / covered / _mean_cosine(self.x.shape[1])
+        return density / covered / mean_cosine(self.x.shape[1])
 
 
 class _Sums:
@@ -257,9 +258,3 @@ def _bisect(
 
     low, high = lax.fori_loop(0, HALVINGS, halve, (low, high))
     return (low + high) / 2
-
-
-def _mean_cosine(dimension: int) -> float:
-    """c_n = E|θ_1| = Γ(n/2)/(√π Γ((n+1)/2))."""
-    half = dimension / 2
-    return math.exp(math.lgamma(half) - math.lgamma(half + 0.5)) / math.sqrt(math.pi)

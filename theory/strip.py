@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
 from theory.batches import Transport, check_rows, values
@@ -49,7 +48,7 @@ def strays(
     count, size = 0, min(samples, max(1, CELLS // diagram.modes))
     for start in range(0, samples, size):
         x = rng.normal(size=(min(size, samples - start), diagram.dimension))
-        outside = _nearest(diagram, x)[2] >= width
+        outside = np.asarray(diagram.nearest_facet(x).distance) >= width
         count += int(np.sum(outside & _off(mapped, centres, x)))
     return count
 
@@ -121,26 +120,9 @@ def _one_crossing(rng: np.random.Generator, cut: Cut) -> np.ndarray:
 def _own(diagram: PowerDiagram, x: np.ndarray, pair: np.ndarray) -> Bool[np.ndarray, " points"]:
     """Whether the nearest facet of a point is that of the pair of cells it was made from."""
     left, right = np.tile(pair, len(x) // pair.shape[1])
-    own, size = np.zeros(len(x), bool), max(1, CELLS // diagram.modes)
-    for start in range(0, len(x), size):
-        part = slice(start, start + size)
-        label, near, _ = _nearest(diagram, x[part])
-        same = (label == left[part]) & (near == right[part])
-        own[part] = same | ((label == right[part]) & (near == left[part]))
-    return own
-
-
-def _nearest(diagram: PowerDiagram, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Label, the cell across the nearest facet and its distance, in NumPy: nothing to compile."""
-    sites, offsets = (np.asarray(a, np.float64) for a in (diagram.sites, diagram.offsets))
-    apart = cdist(sites, sites)
-    scores, rows = x @ sites.T + offsets, np.arange(len(x))
-    label = scores.argmax(axis=1)
-    np.fill_diagonal(apart, 1)
-    distance = (scores[rows, label][:, None] - scores) / apart[label]
-    distance[rows, label] = np.inf
-    near = distance.argmin(axis=1)
-    return label, near, distance[rows, near]
+    label, near = (np.asarray(part) for part in diagram.nearest_facet(x)[:2])
+    same = (label == left) & (near == right)
+    return same | ((label == right) & (near == left))
 
 
 def _off(transport: Transport, centres: np.ndarray, x: object) -> Bool[np.ndarray, " points"]:

@@ -17,15 +17,24 @@ ALONE = Interval(0.88, 1.05)
 RARE, KINDS = 0.05, ("raw", "mean")
 
 
+def _both_kinds(
+    rows: list[Row], name: str, unit: str | None, failure: float
+) -> list[tuple[float, Interval]]:
+    """A column of raw and posterior-mean flips over another one, or over 1."""
+    share = failure / max(1, len(KINDS) * len(rows))
+    units = [number(row, unit) if unit else 1.0 for row in rows]
+    return [
+        over(row, name.format(kind), one, share)
+        for row, one in zip(rows, units, strict=True)
+        for kind in KINDS
+    ]
+
+
 def _law(rows: list[Row], failure: float) -> list[Check]:
     """Measured over √(2/π)·s·A_W of both kinds of flips."""
     chosen = [row for row in of_family(rows, "map") if number(row, "strain") <= SMALL]
-    checks = []
-    for row in chosen:
-        for kind in KINDS:
-            share = failure / (len(KINDS) * len(chosen))
-            checks.append(Check(*over(row, f"{kind}_ratio", 1.0, share), LAW, CONSTANT))
-    return checks
+    found = _both_kinds(chosen, "{}_ratio", None, failure)
+    return [Check(effect, ends, LAW, CONSTANT) for effect, ends in found]
 
 
 def _departure(rows: list[Row], failure: float) -> list[Check]:
@@ -37,13 +46,8 @@ def _departure(rows: list[Row], failure: float) -> list[Check]:
         and number(row, "scale") <= number(row, "width")
         and number(row, "pair_ratio") >= DEPARTED
     ]
-    checks = []
-    for row in chosen:
-        for kind in KINDS:
-            share = failure / (len(KINDS) * len(chosen))
-            effect, ends = over(row, f"{kind}_ratio", number(row, "pair_ratio"), share)
-            checks.append(Check(effect, ends, ALONE, 1 - 1 / DEPARTED))
-    return checks
+    found = _both_kinds(chosen, "{}_ratio", "pair_ratio", failure)
+    return [Check(effect, ends, ALONE, 1 - 1 / DEPARTED) for effect, ends in found]
 
 
 def _rare_sem(rows: list[Row], failure: float) -> list[Check]:
@@ -54,14 +58,8 @@ def _rare_sem(rows: list[Row], failure: float) -> list[Check]:
 
 def _rare_rate(rows: list[Row], failure: float) -> list[Check]:
     """The rate over that of pairs alone, which quadrature knows; told from a third more."""
-    chosen = of_family(rows, "rare")
-    checks = []
-    for row in chosen:
-        for kind in KINDS:
-            share = failure / (len(KINDS) * len(chosen))
-            effect, ends = over(row, kind, number(row, "pair_rate"), share)
-            checks.append(Check(effect, ends, ALONE, 0.33))
-    return checks
+    found = _both_kinds(of_family(rows, "rare"), "{}", "pair_rate", failure)
+    return [Check(effect, ends, ALONE, 0.33) for effect, ends in found]
 
 
 CLAIMS = [

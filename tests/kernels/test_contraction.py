@@ -12,7 +12,7 @@ from scipy import special
 
 from tests.refusals import refusals
 from tests.significance import check_mean, check_proportion, check_rejects
-from theory import bridge_identity, perimeter
+from theory import bound, bridge_identity, flip_law, perimeter
 from theory.barrier_map import BarrierMap
 from theory.contraction import BATCH, Contraction, contraction, flips_along, limit, ratios
 from theory.estimate import Estimate, from_samples, proportion
@@ -211,12 +211,10 @@ def test_influences_are_the_errors_of_a_ratio_of_means():
 
 def test_ridges_of_a_simplicial_cluster_are_those_of_its_leak():
     """b = (√3/2)·L, by the integral of φ³Φ^{M−3}."""
-    from theory import bound
-
     for modes in (3, 4, 8, 64):
-        ridges = bridge_identity.simplicial_ridges(modes)
+        ridges = flip_law.simplicial_ridges(modes)
         assert math.sqrt(3) / 2 * ridges == pytest.approx(bound.leak_expansion(modes)[1], rel=1e-10)
-    assert bridge_identity.simplicial_ridges(2) == 0
+    assert flip_law.simplicial_ridges(2) == 0
     assert 3 * bridge_identity.ridge_effect(bridge_identity.TRIPLE) == pytest.approx(
         0.3758, abs=5e-5
     )

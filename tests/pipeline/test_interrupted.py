@@ -13,8 +13,8 @@ import pytest
 from experiments import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
-GRID = {"modes": (2, 3, 4), "scales": (0.5, 1.0), "pause": 1.2}
-WORDS = ["--preset", "quick", "--modes", "2", "3", "4", "--pause", "1.2", "--workers", "2"]
+GRID = {"modes": (2, 3, 4), "scales": (0.5, 1.0), "pause": 0.4}
+WORDS = ["--preset", "quick", "--modes", "2", "3", "4", "--pause", "0.4", "--workers", "2"]
 
 
 def start(out):

@@ -21,7 +21,7 @@ from scipy import special
 
 from tests import strategies
 from tests.significance import check_mean, check_rejects
-from theory import bound, perimeter
+from theory import bound, flip_law, perimeter
 from theory import bridge_identity as predicted
 from theory.barrier_map import BarrierMap
 from theory.contraction import BATCH, Contraction, contraction, limit, ratios
@@ -142,7 +142,7 @@ def test_the_first_correction_of_exact_ratios(modes: int):
         return (1 - exact_ratio(modes, t) / ROOT_PI) / t
 
     exact = predicted.simplicial_correction(modes)
-    ridges = predicted.simplicial_ridges(modes) / bound.interface_floor(modes)
+    ridges = flip_law.simplicial_ridges(modes) / bound.interface_floor(modes)
     assert exact == pytest.approx(0.3758 * ridges, rel=2e-4)
     assert 2 * slope(0.01) - slope(0.02) == pytest.approx(exact, rel=2e-3)
     left = [exact - slope(t) for t in (0.01, 0.02)]
@@ -161,7 +161,7 @@ def test_the_first_correction_of_mapped_points():
     got, exact = measured_slope(found), predicted.simplicial_correction(8)
     check_mean(got, exact, FAILURE, resolution=0.4)
     check_rejects(check_mean, got, 0.0, FAILURE)
-    leak_alone = math.sqrt(3) / 2 / math.sqrt(2) * predicted.simplicial_ridges(8)
+    leak_alone = math.sqrt(3) / 2 / math.sqrt(2) * flip_law.simplicial_ridges(8)
     check_rejects(check_mean, got, leak_alone / bound.interface_floor(8), FAILURE)
 
 
