@@ -6,7 +6,8 @@ committed one lies (Markov property): the middle first, then the middles of the 
 in ⌈log₂(L+1)⌉ rounds, and no order needs fewer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from theory.check import check_count
 from theory.forward_backward import token_posteriors
-from theory.markov_chain import MarkovChain, Tokens
+from theory.language import Language
+from theory.markov_chain import Tokens
 
+CELLS = 1 << 22  # the most numbers of an array of a chunk
 Order = Sequence[np.ndarray]  # the positions of every round
 
 
@@ -56,40 +59,96 @@ def random_order(key: PRNGKeyArray, length: int, rounds: int) -> list[np.ndarray
     Raises:
         ValueError: when the numbers are not integers with 1 ≤ rounds ≤ length.
     """
-    check_count("length", length, 1)
-    check_count("rounds", rounds, 1)
-    if rounds > length:
-        raise ValueError(f"a round has a position at least: rounds ≤ {length}, got {rounds}")
-    return np.array_split(np.asarray(jax.random.permutation(key, length)), rounds)
+    parts = _rounds(rounds, length)
+    return np.array_split(np.asarray(jax.random.permutation(key, length)), parts)
 
 
-def commit(key: PRNGKeyArray, chain: MarkovChain, order: Order, *, sequences: int) -> Tokens:
-    """Sequences of the chain, made in the rounds of `order`; shape (sequences, length).
+def commit(key: PRNGKeyArray, language: Language, order: Order, *, sequences: int) -> Tokens:
+    """Sequences of the language, made in the rounds of `order`; shape (sequences, length).
 
     Raises:
         ValueError: when the order does not have every position once, sequences is not an integer
-            ≥ 1, or an order that is not exact commits tokens which the chain never says together.
+            ≥ 1, or an order that is not exact commits tokens which are never said together.
     """
     check_count("sequences", sequences, 1)
     places = np.concatenate([np.zeros(0, int), *order])
     length = len(places)
     if length == 0 or not np.array_equal(np.sort(places), np.arange(length)):
         raise ValueError(f"an order has every position 0 … L−1 once, got {places.tolist()}")
-    tokens = jnp.zeros((sequences, length), jnp.int32)
-    known = np.zeros(length, bool)
-    for number, positions in enumerate(order):
-        law = token_posteriors(chain, _evidence(tokens, known, chain.vocabulary))
-        drawn = _draw(jax.random.fold_in(key, number), law[:, positions])
-        tokens = tokens.at[:, positions].set(drawn)
-        known[positions] = True
-    return tokens
+    masks = []
+    for positions in order:
+        mask = np.zeros(length, bool)
+        mask[positions] = True
+        masks.append(mask)
+
+    def chosen(number: int, law: Array, known: Array) -> Array:
+        del law
+        return jnp.broadcast_to(masks[number], known.shape)
+
+    return _in_rounds(key, language, len(masks), chosen, (sequences, length))
 
 
-def _evidence(tokens: Tokens, known: np.ndarray, vocabulary: int) -> Array:
+def commit_by_confidence(
+    key: PRNGKeyArray, language: Language, rounds: int, *, sequences: int, length: int
+) -> Tokens:
+    """The positions with the largest max_v P(y_t = v | committed) first, of every sequence its own.
+
+    L positions are split evenly over the rounds, as in `random_order`. Not exact: positions of a
+    round may be neighbours, and what is sure says little of which of them are.
+
+    Raises:
+        ValueError: as `commit`, or unless 1 ≤ rounds ≤ length.
+    """
+    check_count("sequences", sequences, 1)
+    parts = [len(part) for part in np.array_split(np.arange(length), _rounds(rounds, length))]
+
+    def chosen(number: int, law: Array, known: Array) -> Array:
+        sure = jnp.where(known, -1.0, jnp.max(law, axis=-1))
+        rank = jnp.argsort(jnp.argsort(-sure, axis=1), axis=1)
+        return rank < parts[number]
+
+    return _in_rounds(key, language, rounds, chosen, (sequences, length))
+
+
+def _rounds(rounds: int, length: int) -> int:
+    check_count("length", length, 1)
+    check_count("rounds", rounds, 1)
+    if rounds > length:
+        raise ValueError(f"a round has a position at least: rounds ≤ {length}, got {rounds}")
+    return rounds
+
+
+def _in_rounds(
+    key: PRNGKeyArray,
+    language: Language,
+    rounds: int,
+    chosen: Callable[[int, Array, Array], Array],
+    shape: tuple[int, int],
+) -> Tokens:
+    """Chunk by chunk: the law of every position, and draws where the round is to commit."""
+    sequences, length = shape
+    size = min(sequences, max(1, CELLS // (length * language.states.vocabulary)))
+    made = []
+    for part, first in enumerate(range(0, sequences, size)):
+        tokens, known = jnp.zeros((size, length), jnp.int32), jnp.zeros((size, length), bool)
+        own = jax.random.fold_in(key, part)
+        for number in range(rounds):
+            evidence = _evidence(tokens, known, language.vocabulary)[..., language.said]
+            law = language.token_law(token_posteriors(language.states, evidence))
+            now = chosen(number, law, known) & ~known
+            drawn = _draw(jax.random.fold_in(own, number), law)
+            tokens, known = jnp.where(now, drawn, tokens), known | now
+        made.append(tokens[: sequences - first])
+    return jnp.concatenate(made)
+
+
+@partial(jax.jit, static_argnames="vocabulary")
+def _evidence(tokens: Tokens, known: Array, vocabulary: int) -> Array:
     """0 for what is committed and for all where nothing is, −∞ for what was not chosen."""
     chosen = tokens[..., None] == jnp.arange(vocabulary)
-    return jnp.where(chosen | ~jnp.asarray(known)[:, None], 0.0, -jnp.inf)
+    return jnp.where(chosen | ~known[..., None], 0.0, -jnp.inf)
 
 
+@jax.jit
 def _draw(key: PRNGKeyArray, law: Array) -> Tokens:
     return jax.random.categorical(key, jnp.log(law), axis=-1).astype(jnp.int32)

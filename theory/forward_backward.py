@@ -42,7 +42,7 @@ def token_posteriors(chain: MarkovChain, evidence: object) -> Evidence:
     greatest = np.asarray(jnp.max(found, axis=-1))
     if not np.isfinite(greatest).all():
         raise ValueError("every position needs a finite log-likelihood and none may be NaN or +∞")
-    law = _posteriors(chain, found)
+    law = posteriors_of(chain, found)
     if np.isnan(law).any():
         raise ValueError("the evidence leaves no sequence that the chain says: use float64?")
     return law
@@ -70,7 +70,7 @@ def gaussian_evidence(latents: object, embeddings: object, signal: float, noise:
         raise ValueError(f"expected α ≥ 0 and σ > 0, finite, got α = {signal}, σ = {noise}")
     if not (np.isfinite(z).all() and np.isfinite(table).all()):
         raise ValueError("latents and embeddings must be finite, got NaN or infinity")
-    return _evidence(z, table, signal, noise)
+    return evidence_of(z, table, signal, noise)
 
 
 def posterior_mean(
@@ -86,14 +86,16 @@ def posterior_mean(
 
 
 @jax.jit
-def _evidence(z: Array, table: Array, signal: Array, noise: Array) -> Evidence:
+def evidence_of(z: Array, table: Array, signal: Array, noise: Array) -> Evidence:
+    """`gaussian_evidence` without its checks, for use where the numbers are traced."""
     along = jnp.matmul(z, table.T, precision="highest")
     half = jnp.sum(table**2, axis=1) / 2
     return (signal * along - signal**2 * half) / noise**2
 
 
 @jax.jit
-def _posteriors(chain: MarkovChain, evidence: Evidence) -> Evidence:
+def posteriors_of(chain: MarkovChain, evidence: Evidence) -> Evidence:
+    """`token_posteriors` without its checks, for use where the numbers are traced."""
     rows = chain.transition.astype(evidence.dtype)
     steps = jnp.moveaxis(evidence - jnp.max(evidence, axis=-1, keepdims=True), 1, 0)
 

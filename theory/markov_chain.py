@@ -70,23 +70,20 @@ class MarkovChain(eqx.Module):
         check_count("length", length, 1)
         return _sample(self, key, sequences, length)
 
-    def log_likelihood(self, tokens: object) -> Float[Array, " sequences"]:
+    def log_likelihood(self, tokens: object, least: float = 0.0) -> Float[Array, " sequences"]:
         """log P(y) of every sequence, in nats; −∞ for one that the chain never says.
 
+        With `least` > 0 no factor π_{y_1}, P_{y_t y_{t+1}} counts as less than that.
+
         Raises:
-            ValueError: on another shape than (sequences, length), or a token not in 0 … V−1.
+            ValueError: on another shape than (sequences, length), a token not in 0 … V−1, or
+                least not in [0, 1).
         """
-        found = np.asarray(tokens)
-        if found.ndim != 2 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
-            raise ValueError(
-                f"tokens are integers of shape (sequences, length), got {found.dtype} {found.shape}"
-            )
-        if found.min() < 0 or found.max() >= self.vocabulary:
-            raise ValueError(
-                f"tokens lie in 0 … {self.vocabulary - 1}, got {found.min()} to {found.max()}"
-            )
-        first = jnp.log(self.initial)[found[:, 0]]
-        steps = jnp.log(self.transition)[found[:, :-1], found[:, 1:]]
+        found = check_tokens(tokens, self.vocabulary)
+        if not 0 <= least < 1:
+            raise ValueError(f"the least chance lies in [0, 1), got {least}")
+        first = jnp.log(jnp.maximum(self.initial, least))[found[:, 0]]
+        steps = jnp.log(jnp.maximum(self.transition, least))[found[:, :-1], found[:, 1:]]
         return first + jnp.sum(steps, axis=1)
 
     def perplexity(self, tokens: object) -> Estimate:
@@ -95,12 +92,46 @@ class MarkovChain(eqx.Module):
         Raises:
             ValueError: as `log_likelihood`, or on fewer than two sequences.
         """
-        nats = -np.asarray(self.log_likelihood(tokens)) / np.asarray(tokens).shape[1]
-        if np.isinf(nats).any():
-            return Estimate(math.inf, math.inf, 0.0, len(nats))
-        mean = from_samples(nats)
-        value = math.exp(float(mean.value))
-        return Estimate(value, value * float(mean.sem), 0.0, mean.count)
+        found = check_tokens(tokens, self.vocabulary)
+        return perplexity_of(-np.asarray(self.log_likelihood(found)) / found.shape[1])
+
+    def transition_perplexity(self, tokens: object) -> Estimate:
+        """exp(−E log P_{y_t y_{t+1}}), e^h of the stationary chain; ∞ if one is impossible.
+
+        Raises:
+            ValueError: as `log_likelihood`, or on fewer than two sequences or tokens of each.
+        """
+        found = check_tokens(tokens, self.vocabulary)
+        check_count("length", found.shape[1], 2)
+        steps = jnp.log(self.transition)[found[:, :-1], found[:, 1:]]
+        return perplexity_of(-np.asarray(jnp.mean(steps, axis=1)))
+
+
+def check_tokens(tokens: object, vocabulary: int) -> Int[np.ndarray, "sequences length"]:
+    """The tokens, or a ValueError unless they are integers 0 … V−1 of shape (sequences, length)."""
+    found = np.asarray(tokens)
+    if found.ndim != 2 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            f"tokens are integers of shape (sequences, length), got {found.dtype} {found.shape}"
+        )
+    if found.min() < 0 or found.max() >= vocabulary:
+        raise ValueError(f"tokens lie in 0 … {vocabulary - 1}, got {found.min()} to {found.max()}")
+    return found
+
+
+def perplexity_of(nats: object) -> Estimate:
+    """exp of the mean of independent nats a token, its error to first order; ∞ if one is ∞.
+
+    Raises:
+        ValueError: on fewer than two.
+    """
+    values = np.asarray(nats, np.float64)
+    if np.isinf(values).any():
+        return Estimate(math.inf, math.inf, 0.0, len(values))
+    mean = from_samples(values)
+    with np.errstate(over="ignore"):
+        value = float(np.exp(mean.value))
+    return Estimate(value, value * float(mean.sem), 0.0, mean.count)
 
 
 def stationary(transition: object) -> np.ndarray:
@@ -173,12 +204,21 @@ def sequence_perplexity(chain: MarkovChain, length: int) -> float:
     Raises:
         ValueError: when L is not an integer ≥ 1.
     """
+    return math.exp(sequence_entropy(chain, length) / length)
+
+
+def sequence_entropy(chain: MarkovChain, length: int) -> float:
+    """The entropy of L tokens in nats, H(π) + (L−1)h from the stationary law.
+
+    Raises:
+        ValueError: when L is not an integer ≥ 1.
+    """
     check_count("length", length, 1)
     rows, law = np.asarray(chain.transition), np.asarray(chain.initial)
     total, each = -xlogy(law, law).sum(), -xlogy(rows, rows).sum(axis=1)
     for _ in range(length - 1):
         total, law = total + law @ each, law @ rows
-    return math.exp(total / length)
+    return float(total)
 
 
 @partial(jax.jit, static_argnames=("sequences", "length"))

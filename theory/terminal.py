@@ -25,20 +25,28 @@ class Schedule(NamedTuple):
         signal: t ↦ α_t.
         noise: t ↦ σ_t.
         time: s ↦ t with σ_t/α_t = s.
+        rates: t ↦ (α̇_t, σ̇_t).
     """
 
     name: str
     signal: Callable[[float], float]
     noise: Callable[[float], float]
     time: Callable[[float], float]
+    rates: Callable[[float], tuple[float, float]]
 
 
-RECTIFIED_FLOW = Schedule("rectified flow", lambda t: 1 - t, lambda t: t, lambda s: s / (1 + s))
+RECTIFIED_FLOW = Schedule(
+    "rectified flow", lambda t: 1 - t, lambda t: t, lambda s: s / (1 + s), lambda t: (-1.0, 1.0)
+)
 VARIANCE_PRESERVING = Schedule(
     "variance preserving",
     lambda t: math.cos(math.pi * t / 2),
     lambda t: math.sin(math.pi * t / 2),
     lambda s: 2 / math.pi * math.atan(s),
+    lambda t: (
+        -math.pi / 2 * math.sin(math.pi * t / 2),
+        math.pi / 2 * math.cos(math.pi * t / 2),
+    ),
 )
 SCHEDULES = (RECTIFIED_FLOW, VARIANCE_PRESERVING)
 

@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,10 +11,15 @@ from scipy import stats
 from tests.kernels.test_markov_chain import CHAIN, every_sequence
 from tests.refusals import refusals
 from theory.commitment import bisection, commit, left_to_right, random_order
+from theory.language import Language
 from theory.markov_chain import MarkovChain, dirichlet_chain, sequence_perplexity
 
 FAILURE = 1e-10
 COUNT = 1 << 16
+
+
+def spoken(chain: MarkovChain) -> Language:
+    return Language(chain, jnp.eye(chain.vocabulary))
 
 
 def chance(tokens: np.ndarray, chain: MarkovChain = CHAIN) -> float:
@@ -41,7 +47,7 @@ def test_bisection_has_every_position_once_in_the_fewest_rounds(length: int):
 
 @pytest.mark.parametrize("order", [bisection, left_to_right], ids=lambda order: order.__name__)
 def test_an_exact_order_has_the_law_of_the_chain(order):
-    tokens = np.asarray(commit(jax.random.key(0), CHAIN, order(4), sequences=COUNT))
+    tokens = np.asarray(commit(jax.random.key(0), spoken(CHAIN), order(4), sequences=COUNT))
     assert chance(tokens) > FAILURE
 
 
@@ -49,7 +55,7 @@ def test_an_exact_order_has_the_law_of_the_chain(order):
 def test_two_neighbours_in_a_round_do_not(rounds: int):
     order = np.array_split(np.arange(4), rounds)
     chain = MarkovChain(CHAIN.initial, 0.9 * np.asarray(CHAIN.transition) + 0.1 / 3)
-    tokens = np.asarray(commit(jax.random.key(1), chain, order, sequences=COUNT))
+    tokens = np.asarray(commit(jax.random.key(1), spoken(chain), order, sequences=COUNT))
     assert chance(tokens, chain) < FAILURE
     drawn = random_order(jax.random.key(2), 4, 2)
     assert sorted(np.concatenate(drawn).tolist()) == [0, 1, 2, 3]
@@ -57,13 +63,13 @@ def test_two_neighbours_in_a_round_do_not(rounds: int):
 
 def test_perplexity_in_six_rounds_is_the_truth():
     chain = dirichlet_chain(jax.random.key(3), 64, 0.05)
-    tokens = commit(jax.random.key(4), chain, bisection(32), sequences=4096)
+    tokens = commit(jax.random.key(4), spoken(chain), bisection(32), sequences=4096)
     found = chain.perplexity(tokens).interval(FAILURE)
     truth = sequence_perplexity(chain, 32)
     assert found.contains(truth)
     assert found.upper - found.lower < 0.05 * truth
     assert not found.contains(1.05 * truth)
-    once = commit(jax.random.key(5), chain, [np.arange(32)], sequences=100)
+    once = commit(jax.random.key(5), spoken(chain), [np.arange(32)], sequences=100)
     assert chain.perplexity(once).value > 3 * truth
 
 
@@ -75,16 +81,16 @@ BAD = {
     ),
     "rounds must be an integer ≥ 1, got 0": lambda: random_order(jax.random.key(0), 3, 0),
     "every position 0 … L−1 once, got [0, 2]": lambda: commit(
-        jax.random.key(0), CHAIN, [np.array([0, 2])], sequences=1
+        jax.random.key(0), spoken(CHAIN), [np.array([0, 2])], sequences=1
     ),
     "every position 0 … L−1 once, got []": lambda: commit(
-        jax.random.key(0), CHAIN, [], sequences=1
+        jax.random.key(0), spoken(CHAIN), [], sequences=1
     ),
     "leaves no sequence that the chain says": lambda: commit(
-        jax.random.key(0), CHAIN, [np.arange(3), np.array([3])], sequences=1000
+        jax.random.key(0), spoken(CHAIN), [np.arange(3), np.array([3])], sequences=1000
     ),
     "sequences must be an integer ≥ 1, got 0": lambda: commit(
-        jax.random.key(0), CHAIN, bisection(2), sequences=0
+        jax.random.key(0), spoken(CHAIN), bisection(2), sequences=0
     ),
 }
 
