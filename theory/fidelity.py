@@ -64,8 +64,9 @@ def frechet_distance(found: Moments, wanted: Moments) -> float:
 def frechet(latents: object, language: Language) -> Estimate:
     """d² of generated pairs of neighbours over E‖x‖² of the language's.
 
-    A perfect sampler is at 0, latents that are all 0 are at 1. The value is that of the empirical moments, biased up by O(1/N); the bias stated is the
-    jackknife's estimate of it, and the error is the jackknife's, over GROUPS groups of sequences.
+    A perfect sampler is at 0, latents that are all 0 are at 1. The value is that of the empirical
+    moments, biased up by O(1/N); the bias stated is the jackknife's estimate of it, and the error
+    is the jackknife's, over GROUPS groups of sequences.
 
     Args:
         latents: before any readout, shape (N, L, n), N ≥ 4, L ≥ 2.
