@@ -27,6 +27,16 @@ EXPERIMENTS: dict[str, str] = {
     "correction, two opposite orderings (Theorem 17)",
     "coarea_levels": "E‖∇u‖ by autodiff against perimeters of level sets by line crossings "
     "(Theorem 17)",
+    "few_step": "K-step samplers of a language and of separated modes with the exact denoiser: "
+    "perplexity, entropy, leak (Theorems 5–7)",
+    "churn_sweep": "where an SDE beats the ODE: churn, steps, dimension, schedule, guidance, "
+    "noise floor",
+    "limited_stiffness": "few-step generation by denoisers and students of certified stiffness "
+    "(Theorem 5)",
+    "commitment_rounds": "categorical commitment: exact in ⌈log₂(L+1)⌉ rounds of bisection, and "
+    "other orders",
+    "diagnostic_taxonomy": "DABI and CCI of every synthetic generator, and what soft feedback "
+    "loses",
     "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
     "the tube law and the sandwich (Theorem 3)",
 }

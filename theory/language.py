@@ -85,7 +85,7 @@ class Language(eqx.Module):
         """The law of tokens behind a law of states."""
         return law.reshape(*law.shape[:-1], -1, self.vocabulary).sum(axis=-2)
 
-    def read(self, latents: Float[Array, "*p n"]) -> Int[Array, " *p"]:
+    def read(self, latents: object) -> Int[Array, " *p"]:
         """The token whose embedding is nearest: argmax ⟨z, W_v⟩ − ‖W_v‖²/2."""
         return _read(jnp.asarray(latents), self.embeddings)
 

@@ -32,11 +32,13 @@ from theory.terminal import Schedule
 CELLS = 1 << 25  # the most numbers of the denoiser's largest array in a chunk
 Latents = Float[Array, "sequences length n"]
 Denoiser = Callable[[Latents, Any, Any], Latents]
+SHIFT = 3.0  # of σ/α at every u (Esser et al. 2024): half way lies at t = ¾
 SAMPLERS = ("exact", "euler", "heun", "churn", "ancestral", "renoise")
 GRIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "uniform": lambda u: 1 - u,
     "cosine": lambda u: np.cos(np.pi * u / 2),
     "logit-normal": lambda u: expit(ndtri(1 - u)),
+    "shifted": lambda u: SHIFT * (1 - u) / (1 + (SHIFT - 1) * (1 - u)),
 }
 
 
@@ -74,7 +76,9 @@ def times(grid: str, steps: int, start: float = 1.0) -> np.ndarray:
     return found
 
 
-def plan(sampler: str, schedule: Schedule, at: Sequence[float], churn: float = 0.0) -> list[Step]:
+def plan(
+    sampler: str, schedule: Schedule, at: Sequence[float] | np.ndarray, churn: float = 0.0
+) -> list[Step]:
     """The steps of one of SAMPLERS over the times `at`.
 
     Args:
@@ -142,23 +146,37 @@ def roll(key: PRNGKeyArray, denoiser: Denoiser, steps: Sequence[Step], latents: 
     """The steps from z at their first time on, shape of the latents."""
     z = latents
     for number, step in enumerate(steps):
-        # As arrays: numbers would be static, and every step compiled anew.
-        coefficients = jax.tree.map(partial(np.asarray, dtype=z.dtype), step)
-        z = _step(denoiser, coefficients, jax.random.fold_in(key, number), z)
+        z = _jitted(denoiser, coefficients(step, z.dtype.name), jax.random.fold_in(key, number), z)
     return z
 
 
-@eqx.filter_jit
-def _step(denoiser: Denoiser, step: Step, key: PRNGKeyArray, z: Latents) -> Latents:
-    raise_key, move_key = jax.random.split(key)
-    fresh = [normal(own, z.shape, z.dtype.name) for own in (raise_key, move_key)]
-    z = step.raised[0] * z + step.raised[1] * fresh[0]
+def coefficients(step: Step, dtype: str) -> Step:
+    """The step's numbers as arrays: as numbers they would be static, every step compiled anew."""
+    return jax.tree.map(partial(np.asarray, dtype=dtype), step)
+
+
+def check_deterministic(steps: Sequence[Step]) -> None:
+    """ValueError when a step draws fresh noise."""
+    if any(step.raised[1] or step.moved[2] for step in steps):
+        raise ValueError("expected steps of a deterministic sampler, got one that draws noise")
+
+
+def step_of(denoiser: Denoiser, step: Step, key: PRNGKeyArray | None, z: Latents) -> Latents:
+    """One step from z; without a key, one that draws no noise."""
+    if key is not None:
+        raise_key, move_key = jax.random.split(key)
+        z = step.raised[0] * z + step.raised[1] * normal(raise_key, z.shape, z.dtype.name)
     mean = denoiser(z, step.signal, step.noise)
-    ahead = step.moved[0] * z + step.moved[1] * mean + step.moved[2] * fresh[1]
+    ahead = step.moved[0] * z + step.moved[1] * mean
+    if key is not None:
+        ahead = ahead + step.moved[2] * normal(move_key, z.shape, z.dtype.name)
     if step.corrected is None:
         return ahead
     signal, noise, own, first, second = step.corrected
     return own * z + first * mean + second * denoiser(ahead, signal, noise)
+
+
+_jitted = eqx.filter_jit(step_of)
 
 
 def _at(schedule: Schedule, time: float) -> tuple[float, float]:
