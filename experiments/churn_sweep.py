@@ -18,7 +18,7 @@ class Grid:
     """Churn and steps, for every language and every ingredient."""
 
     churns: tuple[float, ...] = field(
-        default=(0.0, 0.25, 0.5, 1.0, 2.0), metadata={"help": "γ; 0 is the ODE"}
+        default=(0.0, 0.25, 0.5, 1.0), metadata={"help": "γ; 0 is the ODE"}
     )
     steps: tuple[int, ...] = field(default=(2, 4, 8, 16), metadata={"help": "K"})
     languages: tuple[str, ...] = field(
@@ -48,7 +48,7 @@ class Grid:
         default=(0.25, 0.5, 1.0), metadata={"help": "s₀ of the bases, least σ/α of the posterior"}
     )
     length: int = field(default=64, metadata={"help": "L"})
-    draws: int = field(default=3, metadata={"help": "draws of chain and embeddings"})
+    draws: int = field(default=2, metadata={"help": "draws of chain and embeddings"})
     effort: float = field(default=0.5, metadata={"help": "factor on numbers of samples"})
 
     def __post_init__(self) -> None:
