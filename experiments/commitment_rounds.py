@@ -39,7 +39,7 @@ class Grid:
     """Languages, lengths, orders, rounds."""
 
     languages: tuple[str, ...] = field(
-        default=("markov 64 0.05 16 random", "markov 16 0.2 16 random", "pairs 16 0.1 16 random"),
+        default=("markov 64 0.05 16 random", "markov 16 0.2 16 random", "pairs 8 0.2 8 random"),
         metadata={"help": LANGUAGES},
     )
     lengths: tuple[int, ...] = field(default=(16, 32), metadata={"help": "L"})
