@@ -48,7 +48,7 @@ class Grid:
         default=(0.25, 0.5, 1.0), metadata={"help": "s₀ of the bases, least σ/α of the posterior"}
     )
     length: int = field(default=64, metadata={"help": "L"})
-    draws: int = field(default=2, metadata={"help": "draws of chain and embeddings"})
+    draws: int = field(default=1, metadata={"help": "draws of chain and embeddings"})
     effort: float = field(default=0.5, metadata={"help": "factor on numbers of samples"})
 
     def __post_init__(self) -> None:

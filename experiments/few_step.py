@@ -88,7 +88,7 @@ class Grid:
     mode_steps: tuple[int, ...] = field(
         default=(1, 2, 4, 8, 16, 32, 64), metadata={"help": "K of modes"}
     )
-    effort: float = field(default=1.0, metadata={"help": "factor on numbers of samples"})
+    effort: float = field(default=0.5, metadata={"help": "factor on numbers of samples"})
 
     def __post_init__(self) -> None:
         """ValueError on an unknown name or a number out of range."""
