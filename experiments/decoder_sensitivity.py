@@ -123,12 +123,13 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
         "step": length,
         "tube": proportion(int(np.sum(distance < length)), len(distance)),
         "normal_limit": normal_ratio(diagram.dimension),
-        **_responses(sharp, ("flips", "output", "rise"), ""),
-        **_responses(smooth, ("output",), "smooth_"),
+        **responses(sharp, ("flips", "output", "rise"), ""),
+        **responses(smooth, ("output",), "smooth_"),
     }
 
 
-def _responses(found: Sensitivity, names: tuple[str, ...], prefix: str) -> dict[str, Any]:
+def responses(found: Sensitivity, names: tuple[str, ...], prefix: str) -> dict[str, Any]:
+    """Raw responses along every direction, and DABI with its ends, as columns."""
     row: dict[str, Any] = {}
     for direction in DIRECTIONS:
         for name in names:

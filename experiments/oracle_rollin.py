@@ -1,9 +1,10 @@
-"""Terminal steps from exact noised latents, and K Euler steps of the exact ODE (Theorem 3).
+"""Terminal steps from exact noised latents, and K exact steps of the ODE (Theorem 3).
 
 `terminal` is one posterior-mean step at noise s: flips beside raw noise, beside isotropic steps of
 the same lengths and beside the tube law, and where its residual lies. `rollin` is K steps from time
 t: from noised latents (t < 1) cumulative flips, from pure noise (t = 1) where the results lie (the
-paper's figure 3). No model is trained: what fails here does not fail for want of training.
+paper's figure 3); `sequence` the same with sequences of a language and its exact denoiser. No model
+is trained: what fails here does not fail for want of training.
 """
 
 import math
@@ -13,15 +14,18 @@ from typing import Any
 import jax
 import numpy as np
 from theory import bound
-from theory.denoise_step import ROWS, roll_in, steps
+from theory.denoise_step import ROWS, steps
+from theory.denoiser import MixtureDenoiser
 from theory.estimate import Estimate, from_samples, proportion, proportion_interval, ratio_of_means
 from theory.mixture import Mixture
+from theory.ngram import unigram_entropy
 from theory.partition import PowerDiagram
 from theory.residual import geometry, row_space
 from theory.residual_law import euler_contraction, residual_energy
 from theory.sensitivity import sensitivity
 from theory.tube import interface_area
 
+from experiments import embedded, sequence_rollin
 from experiments.readouts import (
     LATENTS,
     READOUTS,
@@ -34,6 +38,7 @@ from experiments.readouts import (
     room,
     shape_of,
 )
+from experiments.sequence_rollin import exact_ode
 
 FAILURE = 1e-9
 SAMPLES = 65_536  # latents of a terminal step at effort 1
@@ -62,10 +67,15 @@ class Grid:
     )
     flow: int = field(default=256, metadata={"help": "steps that stand for the flow itself"})
     effort: float = field(default=1.0, metadata={"help": "factor on numbers of samples"})
+    languages: tuple[str, ...] = field(
+        default=("random 64 16 32",), metadata={"help": f"of sequences: {embedded.LANGUAGES}"}
+    )
 
     def __post_init__(self) -> None:
         """ValueError on an unknown readout or law, or a number out of range."""
         check_names(self.readouts, self.latents)
+        for words in self.languages:
+            embedded.language_sizes(words)
         if not all(0 < s < math.inf for s in self.scales):
             raise ValueError(f"scales must be positive and finite, got {self.scales}")
         if not all(0 < t <= 1 for t in self.starts):
@@ -109,19 +119,33 @@ class Cell:
 
 
 def cells(grid: Grid) -> list[Cell]:
-    """Every readout with every law of latents that it has, at every noise and from every start."""
+    """Every readout with every law of latents that it has, at every noise and from every start.
+
+    Sequences of every language from every start.
+    """
     pairs = [(r, z) for r in grid.readouts for z in grid.latents if z != "nuisance" or room(r)]
     effort = grid.effort
-    return [Cell("terminal", r, z, s, 0, 0.0, 0, effort) for r, z in pairs for s in grid.scales] + [
-        Cell("rollin", r, z, 0.0, k, t, grid.flow, effort)
-        for r, z in pairs
-        for t in grid.starts
-        for k in grid.steps
-    ]
+    return (
+        [Cell("terminal", r, z, s, 0, 0.0, 0, effort) for r, z in pairs for s in grid.scales]
+        + [
+            Cell("rollin", r, z, 0.0, k, t, grid.flow, effort)
+            for r, z in pairs
+            for t in grid.starts
+            for k in grid.steps
+        ]
+        + [
+            Cell("sequence", w, "language", 0.0, k, t, grid.flow, effort)
+            for w in grid.languages
+            for t in grid.starts
+            for k in grid.steps
+        ]
+    )
 
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
+    if cell.family == "sequence":
+        return 3 + sequence_rollin.seconds(cell.readout, cell.steps, cell.flow, cell.effort)
     _, modes, _, dimension = parsed(cell.readout)
     size = cell.effort * modes * dimension
     followed = cell.steps * ROLLED + cell.flow * ROWS
@@ -130,6 +154,10 @@ def cost(cell: Cell) -> float:
 
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row of a terminal step or of a roll-in."""
+    if cell.family == "sequence":
+        return sequence_rollin.row(
+            key, cell.readout, cell.steps, cell.start, cell.flow, cell.effort
+        )
     diagram, mixture = readout(cell.readout), latents(cell.latents, cell.readout)
     near_key, key = jax.random.split(key)
     distance = distances(near_key, mixture, diagram)
@@ -202,8 +230,8 @@ def _rolled_in(
         **_spread(rolled, clean, np.asarray(mixture.means).mean(axis=0)),
         "mode_distance": _mode_distance(mixture, rolled),
         "mode_distance_data": _mode_distance(mixture, clean),
-        "entropy": entropy(np.bincount(token, minlength=diagram.modes)),
-        "entropy_data": entropy(np.bincount(truth, minlength=diagram.modes)),
+        "entropy": unigram_entropy(token[:, None], diagram.modes),
+        "entropy_data": unigram_entropy(truth[:, None], diagram.modes),
     }
     if cell.start < 1:
         row |= _rate("cumulative_flips", token != truth)
@@ -216,15 +244,16 @@ def _ends(
     key: Any, cell: Cell, diagram: PowerDiagram, mixture: Mixture
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Results of K steps, the latents rolled in, and the ends of the flow from the first chunk."""
-    rolled, clean, flow = [], [], None
+    rolled, clean, flow, denoiser = [], [], None, MixtureDenoiser(mixture)
     drawn = steps(
         key, mixture, diagram, 1.0, samples=max(ROWS, int(ROLLED * cell.effort)), score=False
     )
     for step in drawn:  # without the score term the residual at s = 1 is ε itself
         noisy = (1 - cell.start) * step.clean + cell.start * step.residual
-        ends = roll_in(mixture, noisy, cell.steps, cell.start)
+        ends = exact_ode(denoiser, noisy[:, None], cell.steps, cell.start)[:, 0]
         if flow is None:
-            flow = np.asarray(roll_in(mixture, noisy, cell.flow, cell.start))[: step.live]
+            followed = exact_ode(denoiser, noisy[:, None], cell.flow, cell.start)[:, 0]
+            flow = np.asarray(followed)[: step.live]
         rolled.append(np.asarray(ends)[: step.live])
         clean.append(np.asarray(step.clean)[: step.live])
     assert flow is not None
@@ -262,12 +291,3 @@ def _mode_distance(mixture: Mixture, rows: np.ndarray) -> Estimate:
     means, width = np.asarray(mixture.means), np.asarray(mixture.widths)
     square = (rows**2).sum(axis=1)[:, None] - 2 * rows @ means.T + (means**2).sum(axis=1)
     return from_samples(np.min(np.maximum(square, 0) / (rows.shape[1] * width**2), axis=1))
-
-
-def entropy(counts: np.ndarray) -> Estimate:
-    """−Σ p log p of token counts in nats; what counting loses is at most about (M − 1)/(2N)."""
-    total = int(counts.sum())
-    share = counts[counts > 0] / total
-    value = abs(float((share * np.log(share)).sum()))
-    variance = max(float((share * np.log(share) ** 2).sum()) - value**2, 0.0)
-    return Estimate(value, math.sqrt(variance / total), (len(counts) - 1) / (2 * total), total)

@@ -25,7 +25,7 @@ MOST = 3e3  # of a ratio: what is seen of intervals that are nearly open
 
 
 def draw(table: Table) -> dict[str, Figure]:
-    """For every readout `terminal`, `residual` and `rollin`, as far as it has such rows."""
+    """For every readout `terminal`, `residual`, `rollin` or `sequence`, as far as it has rows."""
     figures = {}
     for name in dict.fromkeys(row["readout"] for row in table):
         mine = [row for row in table if row["readout"] == name]
@@ -37,6 +37,8 @@ def draw(table: Table) -> dict[str, Figure]:
             figures[f"residual-{stem}"] = _residual(terminal)
         if rolled:
             figures[f"rollin-{stem}"] = _rollin(rolled)
+        if spoken := [row for row in mine if row["family"] == "sequence"]:
+            figures[f"sequence-{stem}"] = _sequence(spoken)
     return figures
 
 
@@ -156,4 +158,53 @@ def _rollin(rows: Table) -> Figure:
         heading = f"{title(rows[0])}; from t = {latest:g}"
         heading += f", and at the bottom from {begun}" if begun else ""
         figure.legend(handles=handles, title=heading, loc="outside upper center", ncols=3)
+    return figure
+
+
+STARTS: list[Look] = [
+    {"color": style.BLUE, "marker": "o"},
+    {"color": style.ORANGE, "marker": "s"},
+    {"color": style.GREEN, "marker": "^"},
+    {"color": style.PURPLE, "marker": "D"},
+]
+
+
+def _sequence(rows: Table) -> Figure:
+    """Over K, a colour a start: results near facets, flips of both kinds, entropy of tokens."""
+    starts = sorted({row["start"] for row in rows}, reverse=True)
+    with style.column(rows=4, height=6.4) as (figure, (top, middle, low, bottom)):
+        for k, start in enumerate(starts):
+            mine = sorted((r for r in rows if r["start"] == start), key=lambda r: r["steps"])
+            x, look = column(mine, "steps"), STARTS[k % len(STARTS)]
+            _positive(top, x, _ends(mine, "tube"), lw=0.9, **look)
+            unseen = column(mine, "tube_value") == 0
+            upper = column(mine, "tube_upper")[unseen]
+            top.plot(x[unseen], upper, ls="", color=look["color"], marker="v", fillstyle="none")
+            _positive(middle, x, _ends(mine, "flow_flips"), lw=0.9, **look)
+            if start < 1:
+                bars(low, x, *_ends(mine, "cumulative_flips"), lw=0.9, **look)
+            bars(bottom, x, *_ends(mine, "entropy"), lw=0.9, **look)
+        own = column(rows, "tube_data_value").mean()
+        if own > LEAST:
+            top.axhline(own, color=style.GREY, lw=0.8, ls=":")
+        bottom.axhline(rows[0]["entropy_truth"], color=style.GREY, lw=0.8, ls=":")
+        top.set(xscale="log", yscale="log", ylabel=r"$P(\delta < w)$ of results")
+        top.set_ylim(LEAST, 1.5)
+        middle.set(yscale="log", ylabel="tokens other\nthan the flow's")
+        middle.set_ylim(bottom=LEAST)
+        low.set(ylim=(0, 1.05), ylabel="cumulative flips")
+        bottom.set_ylabel("entropy (nats)")
+        ticks(bottom, rows, "steps")
+        bottom.set_xlabel("steps K of the ODE with the exact denoiser")
+        handles = [
+            Line2D([], [], label=f"from t = {start:g}", **STARTS[k % len(STARTS)])
+            for k, start in enumerate(starts)
+        ]
+        empty: Look = {"color": style.GREY, "ls": "", "marker": "v", "fillstyle": "none"}
+        handles.append(Line2D([], [], label="none seen: upper end", **empty))
+        dots: Look = {"color": style.GREY, "lw": 0.8, "ls": ":"}
+        handles.append(Line2D([], [], label="the language's own", **dots))
+        kind, vocabulary, dimension, length = rows[0]["readout"].split()
+        heading = f"language, {kind} embeddings: V = {vocabulary}, n = {dimension}, L = {length}"
+        figure.legend(handles=handles, title=heading, loc="outside upper center", ncols=2)
     return figure

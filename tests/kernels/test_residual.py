@@ -14,12 +14,15 @@ from tests import strategies
 from tests.refusals import refusals
 from tests.significance import check_mean, check_rejects
 from theory import denoise_step, residual_law, sensitivity
+from theory.denoiser import MixtureDenoiser
 from theory.estimate import from_samples, proportion_interval, ratio_of_means
 from theory.gaussian import normal as gaussian_draws
 from theory.mixture import Mixture
 from theory.partition import PowerDiagram, half_space, orthants, simplicial_cluster
 from theory.residual import Moments, geometry, row_space
+from theory.sampler import plan, roll, times
 from theory.sensitivity import DIRECTIONS, LinearDecoder, logits, respond, singular_directions
+from theory.terminal import RECTIFIED_FLOW
 
 RNG = np.random.default_rng(3)
 FLAT = np.linalg.qr(RNG.normal(size=(5, 2)))[0].T  # a plane of R^5
@@ -256,12 +259,19 @@ def test_the_energy_of_one_mode_and_of_two():
     check_rejects(check_mean, got.share, 1 / 3)
 
 
+def roll_in(law: Mixture, noisy, steps: int, start: float = 1.0) -> np.ndarray:
+    """K exact steps of the ODE, every row a sequence of one."""
+    route = plan("exact", RECTIFIED_FLOW, times("uniform", steps, start))
+    z = roll(jax.random.key(0), MixtureDenoiser(law), route, jnp.asarray(noisy)[:, None])
+    return np.asarray(z[:, 0])
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_rolling_in_a_gaussian_is_a_scaling(steps: int):
     centre = np.arange(5.0)
     law = Mixture(np.tile(centre, (4, 1)), 0.7)
     noisy = jnp.asarray(RNG.normal(size=(30, 5)))
-    got = denoise_step.roll_in(law, noisy, steps)
+    got = roll_in(law, noisy, steps)
     wanted = centre + residual_law.euler_contraction(0.7, steps) * np.asarray(noisy)
     np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
 
@@ -278,25 +288,32 @@ def test_one_step_is_the_terminal_step_and_a_roll_in_is_its_recursion():
     for start in (0.3, 0.9):
         level, scale = 1 - start, start / (1 - start)
         wanted = LAW.posterior_mean(noisy / level, scale)
-        np.testing.assert_allclose(denoise_step.roll_in(LAW, noisy, 1, start), wanted, rtol=1e-10)
+        np.testing.assert_allclose(roll_in(LAW, noisy, 1, start), wanted, rtol=1e-10)
     z = noisy
     for k in range(3):
         t = 0.9 * (1 - k / 3)
         mean = np.asarray(LAW.posterior_mean(z / (1 - t), t / (1 - t)))
         z = z - 0.3 * (z - mean) / t
-    np.testing.assert_allclose(denoise_step.roll_in(LAW, noisy, 3, 0.9), z, rtol=1e-10)
+    np.testing.assert_allclose(roll_in(LAW, noisy, 3, 0.9), z, rtol=1e-10)
     prior = np.asarray(LAW.masses @ LAW.means)
-    got = denoise_step.roll_in(LAW, noisy, 1)
+    got = roll_in(LAW, noisy, 1)
     np.testing.assert_allclose(got, np.tile(prior, (30, 1)), rtol=1e-12)
 
 
-def test_another_number_of_steps_another_noise_and_no_score_compile_nothing():
-    def run(number: int, steps: int, scale: float, score: bool) -> list[int]:
-        denoise_step.roll_in(LAW, jnp.ones((30, 5)), steps, 0.5)
-        geometry(fresh(number), LAW, READOUT, scale, samples=COUNT, score=score)
-        return [f._cache_size() for f in (denoise_step._rolled, denoise_step._draw)]
+def test_rolling_in_keeps_single_precision():
+    law = Mixture(np.float32(LAW.means), np.float32(LAW.widths), np.float32(LAW.masses))
+    noisy = RNG.normal(size=(30, 5)).astype(np.float32)
+    got = roll_in(law, noisy, 4, 0.9)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, roll_in(LAW, noisy.astype(float), 4, 0.9), atol=1e-4)
 
-    assert run(5, 2, 0.4, True) == run(6, 7, 0.9, False)
+
+def test_another_noise_and_no_score_compile_nothing():
+    def run(number: int, scale: float, score: bool) -> int:
+        geometry(fresh(number), LAW, READOUT, scale, samples=COUNT, score=score)
+        return denoise_step._draw._cache_size()
+
+    assert run(5, 0.4, True) == run(6, 0.9, False)
 
 
 # Bad input
@@ -335,11 +352,12 @@ BAD = {
     "must be orthonormal, got an error of 3": lambda: residual_law.residual_energy(
         KEY, LAW, 1.0, 2 * np.eye(5)[:2], samples=10
     ),
-    "steps must be an integer ≥ 1, got 2.5": lambda: denoise_step.roll_in(LAW, ROWS, 2.5),
-    "start must lie in (0, 1], got 1.5": lambda: denoise_step.roll_in(LAW, ROWS, 2, 1.5),
-    "start must be a positive finite number, got 0": lambda: denoise_step.roll_in(LAW, ROWS, 2, 0),
-    "rows must have shape (N, 5), got (3,)": lambda: denoise_step.roll_in(LAW, np.zeros(3), 2),
-    "rows must be finite": lambda: denoise_step.roll_in(LAW, np.full((3, 5), np.inf), 2),
+    "steps must be an integer ≥ 1, got 2.5": lambda: roll_in(LAW, ROWS, 2.5),
+    "start must lie in (0, 1], got 1.5": lambda: roll_in(LAW, ROWS, 2, 1.5),
+    "start must lie in (0, 1], got 0": lambda: roll_in(LAW, ROWS, 2, 0),
+    "expected points of shape (…, 5), at least one, got (3, 1, 4)": lambda: roll_in(
+        LAW, np.zeros((3, 4)), 2
+    ),
 }
 
 

@@ -4,15 +4,19 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import decoder_sensitivity, oracle_rollin, readouts, runtime, store
+from experiments import decoder_sensitivity, embedded, oracle_rollin, readouts, runtime, store
 from experiments.claims import residual as claims
 from figures import decoder_sensitivity as sensitivity_figures
 from figures import oracle_rollin as rollin_figures
+from tests.pipeline.drawn import shown
 from tests.refusals import refusals
+from theory.estimate import from_samples
+from theory.forward_backward import posterior_mean
 from theory.residual import row_space
 from theory.residual_law import mean_cosine, normal_ratio
 
@@ -20,6 +24,7 @@ SMALL = "lowrank 8 2 4"
 STEP = decoder_sensitivity.Cell(SMALL, "separated", 1.0, 1.0, 4.0, 2048)
 TERMINAL = oracle_rollin.Cell("terminal", SMALL, "separated", 1.0, 0, 0.0, 0, 0.05)
 ROLLED = oracle_rollin.Cell("rollin", SMALL, "separated", 0.0, 2, 0.5, 8, 0.05)
+SPOKEN = oracle_rollin.Cell("sequence", "random 16 8 6", "language", 0.0, 2, 0.75, 8, 0.1)
 
 
 def measured(module, cell) -> dict:
@@ -38,8 +43,13 @@ def measured(module, cell) -> dict:
         ),
         (oracle_rollin, TERMINAL, {"latents": "nuisance", "scale": 2.0, "effort": 0.1}),
         (oracle_rollin, ROLLED, {"steps": 3, "start": 1.0, "flow": 1, "effort": 0.2}),
+        (
+            oracle_rollin,
+            SPOKEN,
+            {"steps": 3, "start": 1.0, "flow": 1, "effort": 0.2},
+        ),
     ],
-    ids=["step", "terminal", "rollin"],
+    ids=["step", "terminal", "rollin", "sequence"],
 )
 def test_swept_fields_change_the_row(module, cell, changes: dict):
     before = measured(module, cell)
@@ -91,13 +101,33 @@ def test_nuisance_is_outside_of_the_row_space():
     assert np.abs(apart[:, 1:]).max(axis=2).min() > 0.1
     grid = oracle_rollin.Grid(("code 64 16", SMALL), ("nuisance",), (1.0,), (), (), 1)
     assert [cell.readout for cell in oracle_rollin.cells(grid)] == [SMALL]
+    grid = replace(grid, steps=(1, 2), starts=(0.5,), languages=("random 8 4 4",))
+    assert [c.steps for c in oracle_rollin.cells(grid) if c.family == "sequence"] == [1, 2]
 
 
-def test_entropy_of_counts():
-    even, all_one = (oracle_rollin.entropy(np.array(c)) for c in ([50, 50, 0], [100, 0, 0]))
-    assert even.value == pytest.approx(math.log(2))
-    assert (even.sem, all_one.value, all_one.sem) == (pytest.approx(0, abs=1e-9), 0, 0)
-    assert even.bias == 0.01
+def test_sequences_flip_as_their_definition_says():
+    """K = 1 gives the posterior mean of every token; from pure noise all are the same."""
+    spoken = embedded.language("random 16 8 6")
+    cell = replace(SPOKEN, steps=1, effort=1.0)
+    row = measured(oracle_rollin, replace(cell, start=0.9))
+    tokens = np.asarray(spoken.sample(jax.random.key(1), 2048, 6))
+    clean = np.asarray(spoken.embeddings)[tokens]
+    noisy = 0.1 * clean + 0.9 * np.random.default_rng(0).standard_normal(clean.shape)
+    found = posterior_mean(spoken.states, spoken.embeddings, noisy, 0.1, 0.9)
+    flips = np.asarray(spoken.read(found)) != tokens
+    wanted = from_samples(flips.mean(axis=1)).interval(1e-9)
+    assert wanted.lower <= row["cumulative_flips_upper"]
+    assert row["cumulative_flips_lower"] <= wanted.upper
+    assert 0.1 < row["cumulative_flips_value"] < 0.9
+    alone = measured(oracle_rollin, replace(cell, start=1.0))
+    assert alone["entropy_value"] == 0
+    assert 6 * alone["tube_value"] == pytest.approx(round(6 * alone["tube_value"]))
+    assert "cumulative_flips_value" not in alone
+    little = measured(oracle_rollin, replace(cell, steps=8, start=0.01))
+    assert (little["cumulative_flips_value"], little["flow_flips_value"]) == (0, 0)
+    assert little["cumulative_flips_upper"] == pytest.approx(1 - (1e-9 / 2) ** (1 / 1024))
+    assert little["perplexity_count"] == 1024
+    assert little["perplexity_value"] == pytest.approx(little["truth"], rel=0.2)
 
 
 BAD = {
@@ -118,6 +148,7 @@ BAD = {
     "scale must be positive and finite, got nan": lambda: decoder_sensitivity.Grid(scale=math.nan),
     "sharpness must be positive and finite, got -1": lambda: decoder_sensitivity.Grid(sharpness=-1),
     "scales must be positive and finite, got (0,)": lambda: oracle_rollin.Grid(scales=(0,)),
+    "a language is 'KIND V n L'": lambda: oracle_rollin.Grid(languages=("random 8 4",)),
     "starts lie in (0, 1], got (1.5,)": lambda: oracle_rollin.Grid(starts=(1.5,)),
     "steps are from 1 to 4096, got (0,)": lambda: oracle_rollin.Grid(steps=(0,)),
     "and a flow of 0": lambda: oracle_rollin.Grid(flow=0),
@@ -235,10 +266,15 @@ def test_pictures_show_their_tables(tmp_path):
     dashed = [line for line in top.lines if line.get_linestyle() == "--"]
     np.testing.assert_array_equal(dashed[0].get_ydata(), [s["tube_value"] for s in steps[::2]])
     rolls = [replace(ROLLED, steps=k, start=t) for k in (1, 4) for t in (0.5, 1.0)]
-    cells = [TERMINAL, replace(TERMINAL, scale=0.25), *rolls]
+    spoken = [replace(SPOKEN, steps=k, start=t) for k in (1, 4) for t in (0.75, 1.0)]
+    cells = [TERMINAL, replace(TERMINAL, scale=0.25), *rolls, *spoken]
     rows = [{**vars(cell), **measured(oracle_rollin, cell)} for cell in cells]
     more = rollin_figures.draw(rows)
-    assert set(more) == {f"{x}-lowrank-8-2-4" for x in ("terminal", "residual", "rollin")}
+    names = {f"{x}-lowrank-8-2-4" for x in ("terminal", "residual", "rollin")}
+    assert set(more) == names | {"sequence-random-16-8-6"}
+    said = [row.get("cumulative_flips_value") for row in rows if row["family"] == "sequence"]
+    seen = shown(more["sequence-random-16-8-6"].axes[2])[:, 0]
+    np.testing.assert_array_equal(seen, sorted(x for x in said if x is not None))
     share = more["residual-lowrank-8-2-4"].axes[0].lines
     law = [rows[k]["share_law_value"] / 0.5 for k in (1, 0)]
     assert any(np.array_equal(line.get_ydata(), law) for line in share)
