@@ -116,8 +116,8 @@ def _orthonormal(basis: object, dimension: int) -> np.ndarray:
 def euler_contraction(width: float, steps: int) -> float:
     """Π_k (1 − (Δ/t_k)(1 − (1−t_k)σ²/((1−t_k)²σ²+t_k²))), t_k = 1 − k/K, Δ = 1/K.
 
-    What K exact steps of the ODE make of pure noise when Z ~ N(m, σ²I): N(m, g²I) exactly, g this product.
-    g → σ as K → ∞, and g = 0 at K = 1.
+    What K exact steps of the ODE make of pure noise when Z ~ N(m, σ²I): N(m, g²I) exactly, g this
+    product. g → σ as K → ∞, and g = 0 at K = 1.
 
     Raises:
         ValueError: when σ is not positive and finite or K is no integer ≥ 1.
