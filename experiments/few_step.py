@@ -2,8 +2,9 @@
 
 No model is trained, so that what fails here does not fail for want of training. Languages: the
 reference row over draws of chain and embeddings, every sampler, schedule and grid of one language,
-and a sweep over V, n and L. Modes: atoms at the vertices of a simplex, with the leak and the
-masses of what comes out, the stiffness of every step, and the floor of Theorem 5.
+a sweep over V, n and L, and where the second of two looks is best. Modes: atoms at the vertices of
+a simplex, with the leak and the masses of what comes out, the stiffness of every step, and the
+floor of Theorem 5.
 """
 
 import math
@@ -84,6 +85,14 @@ class Grid:
     steps: tuple[int, ...] = field(
         default=(1, 2, 4, 8, 16, 32, 64), metadata={"help": "K of the ways and the sweep"}
     )
+    looks: tuple[float, ...] = field(
+        default=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        metadata={"help": "t of the second look of two exact steps"},
+    )
+    look_languages: tuple[str, ...] = field(
+        default=tuple(f"markov 64 0.05 {n} random" for n in (8, 16, 32, 64, 128, 256)),
+        metadata={"help": "whose two steps are varied"},
+    )
     modes: tuple[int, ...] = field(default=(2, 8, 32), metadata={"help": "M of modes in R^M"})
     mode_steps: tuple[int, ...] = field(
         default=(1, 2, 4, 8, 16, 32, 64), metadata={"help": "K of modes"}
@@ -137,6 +146,9 @@ def _generations(grid: Grid) -> list[Cell]:
             for way in (*PLAIN, ANCESTRAL):
                 for k in grid.steps:
                     add("sweep", language, way, steps=k, length=length)
+    for language in grid.look_languages:
+        for look in grid.looks:
+            add("look", language, f"exact, flow, look {look:g}, argmax", steps=2)
     return found
 
 
@@ -173,6 +185,8 @@ PRESETS = {
         languages=(),
         lengths=(),
         steps=(4,),
+        looks=(0.7,),
+        look_languages=("markov 16 0.2 8 random",),
         modes=(2,),
         mode_steps=(1, 4),
         effort=0.125,
@@ -190,6 +204,8 @@ PRESETS = {
         languages=("markov 16 0.2 8 random", "pairs 8 0.2 8 random"),
         lengths=(16,),
         steps=(2, 4, 16, 64),
+        looks=(0.4, 0.6, 0.8),
+        look_languages=("markov 64 0.05 16 random", "markov 64 0.05 128 random"),
         modes=(8,),
         mode_steps=(1, 2, 4, 16),
         effort=0.25,

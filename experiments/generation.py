@@ -18,7 +18,7 @@ from theory.fidelity import frechet
 from theory.language import EMBEDDINGS, Language, dirichlet_pairs
 from theory.markov_chain import MarkovChain, dirichlet_chain
 from theory.ngram import bigram_distance, unigram_entropy
-from theory.sampler import GRIDS, SAMPLERS, Denoiser, Step, generate, plan, times
+from theory.sampler import SAMPLERS, Denoiser, Step, check_grid, generate, plan, times
 from theory.terminal import RECTIFIED_FLOW, VARIANCE_PRESERVING
 
 from experiments import runtime
@@ -93,9 +93,9 @@ def way_of(words: str) -> dict[str, Any]:
 def check(cell: Generation) -> None:
     """ValueError on a name or number that is not known."""
     parsed(cell.language)
+    check_grid(cell.grid, cell.steps)
     for name, given, known in (
         ("schedule", cell.schedule, SCHEDULES),
-        ("grid", cell.grid, GRIDS),
         ("ending", cell.ending, ENDINGS),
     ):
         if given not in known:

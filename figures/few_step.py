@@ -17,11 +17,11 @@ from figures.generation import (
     three_labels,
     way_of,
 )
-from figures.marks import Look, Table, bars, column, ends, plain_log
+from figures.marks import Look, Table, bars, column, ends, looks, plain_log
 
 
 def draw(table: Table) -> dict[str, Figure]:
-    """`reference`, a `sweep` for every V of first order, and `modes`, as far as there are rows."""
+    """`reference`, a `sweep` for every V and c, `look` and `modes`, as far as there are rows."""
     figures = {}
     reference = [r for r in table if r["family"] == "reference"]
     ways = [r for r in table if r["family"] == "way"]
@@ -32,9 +32,30 @@ def draw(table: Table) -> dict[str, Figure]:
     for words in dict.fromkeys(" ".join(r["language"].split()[:3]) for r in sweep):
         mine = [r for r in sweep if r["language"].startswith(f"{words} ")]
         figures[f"sweep-{words.replace(' ', '-')}"] = _sweep(mine)
+    varied = [r for r in table if r["family"] == "look"]
+    if varied:
+        figures["look"] = _looks(varied)
     if modes:
         figures["modes"] = _modes(modes)
     return figures
+
+
+def _looks(rows: Table) -> Figure:
+    """Two exact steps: perplexity over the truth over the t of the second look, by n."""
+    names = sorted({r["language"] for r in rows}, key=lambda w: int(w.split()[3]))
+    with style.column(height=2.8) as (figure, (axes,)):
+        for name, look in zip(names, looks(range(len(names))).values(), strict=True):
+            mine = [r for r in rows if r["language"] == name]
+            mine = sorted(mine, key=lambda r: float(r["grid"].split()[1]))
+            x = np.array([float(r["grid"].split()[1]) for r in mine])
+            label = f"n = {name.split()[3]}"
+            bars(axes, x, *ends(mine, "over_truth"), lw=0.9, label=label, **look)
+        axes.axhline(1, color=style.BLACK, lw=0.6)
+        axes.set(yscale="log", ylim=RATIOS, ylabel="perplexity over the truth, K = 2")
+        plain_log(axes.yaxis)
+        axes.set_xlabel("time t of the second look (1 is noise, 0 data)")
+        figure.legend(loc="outside upper center", ncols=3)
+    return figure
 
 
 def _reference(reference: Table, ways: Table) -> Figure:

@@ -33,6 +33,7 @@ CELLS = 1 << 25  # the most numbers of the denoiser's largest array in a chunk
 Latents = Float[Array, "sequences length n"]
 Denoiser = Callable[[Latents, Any, Any], Latents]
 SHIFT = 3.0  # of σ/α at every u (Esser et al. 2024): half way lies at t = ¾
+LOOK = "look "
 SAMPLERS = ("exact", "euler", "heun", "churn", "ancestral", "renoise")
 GRIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "uniform": lambda u: 1 - u,
@@ -61,19 +62,33 @@ class Step(NamedTuple):
 
 
 def times(grid: str, steps: int, start: float = 1.0) -> np.ndarray:
-    """t_0 = start > t_1 > … > t_K = 0 of one of GRIDS, shape (K + 1,).
+    """t_0 = start > t_1 > … > t_K = 0 of one of GRIDS, shape (K + 1,); 'look T' is start, T, 0.
 
     Raises:
-        ValueError: on an unknown grid, K < 1, or a start not in (0, 1].
+        ValueError: on an unknown grid, K < 1, a start not in (0, 1], or a look that is not between.
     """
     check_count("steps", steps, 1)
-    if grid not in GRIDS:
-        raise ValueError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}")
+    check_grid(grid, steps)
     if not 0 < start <= 1:
         raise ValueError(f"start must lie in (0, 1], got {start}")
+    if grid.startswith(LOOK):
+        return np.array([start, start * float(grid.removeprefix(LOOK)), 0.0])
     found = start * GRIDS[grid](np.arange(steps + 1) / steps)
     found[-1] = 0.0  # cos(π/2) is 6e-17
     return found
+
+
+def check_grid(grid: str, steps: int) -> None:
+    """ValueError unless the grid is one of GRIDS, or 'look T' of two steps, 0 < T < 1."""
+    if grid in GRIDS:
+        return
+    try:
+        look = float(grid.removeprefix(LOOK)) if grid.startswith(LOOK) else math.nan
+    except ValueError:
+        look = math.nan
+    if not (0 < look < 1 and steps == 2):
+        known = ", ".join(GRIDS)
+        raise ValueError(f"grid must be one of {known}, or 'look T' with K = 2, got {grid!r}")
 
 
 def plan(

@@ -85,6 +85,22 @@ def _ancestral(rows: list[Row], failure: float) -> list[Check]:
     return checks
 
 
+def _look(rows: list[Row], failure: float) -> list[Check]:
+    """Perplexity of a second look at t = 0.8 over that of one at 0.4: n ≤ 16, and over n ≥ 128."""
+    mine = {(r["language"], r["grid"]): r for r in of_family(rows, "look")}
+    names = [n for n in dict.fromkeys(name for name, _ in mine) if not 16 < _dimension(n) < 128]
+    checks = []
+    for name in names:
+        late, early = (mine.get((name, f"look {t}")) for t in (0.8, 0.4))
+        if late is None or early is None:
+            continue
+        small = _dimension(name) <= 16
+        top, bottom = (late, early) if small else (early, late)
+        found = quotient(estimate(top, "perplexity"), estimate(bottom, "perplexity"))
+        checks.append(inside(*_ends(found, failure / len(names)), Interval(1.0, math.inf)))
+    return checks
+
+
 def _modes(rows: Rows, ending: str, samplers: tuple[str, ...]) -> list[Row]:
     mine = of_family(rows, "modes")
     return [r for r in mine if r["ending"] == ending and r["sampler"] in samplers]
@@ -134,8 +150,8 @@ def _pairs(rows: Rows, churn: float, chosen: Callable[[Row], bool]) -> list[tupl
     return [(r, ode[key]) for r in mine if (key := tuple(r[n] for n in SAME)) in ode]
 
 
-def _dimension(row: Row) -> int:
-    return int(str(row["language"]).split()[3])
+def _dimension(language: object) -> int:
+    return int(str(language).split()[3])
 
 
 def _gain(churn: float, chosen: Callable[[Row], bool], allowed: Interval) -> Checks:
@@ -165,7 +181,7 @@ def _is_place(rows: list[Row], failure: float) -> list[Check]:
         r
         for r in rows
         if _plain(r) and number(r, "churn") == 0.5 and number(r, "steps") == 2
-        if (r["language"], r["draw"]) in shifted and _dimension(r) >= 64
+        if (r["language"], r["draw"]) in shifted and _dimension(r["language"]) >= 64
     ]
     checks = []
     for row in mine:
@@ -246,6 +262,12 @@ CLAIMS = [
         _collapse,
     ),
     _claim(
+        "look-dimension",
+        "Of two looks the second is better early at n ≤ 16, late at n ≥ 128 (worse over better)",
+        "few_step",
+        _look,
+    ),
+    _claim(
         "mode-leak",
         "One deterministic step of the exact denoiser puts all mass between the modes (leak)",
         "few_step",
@@ -267,7 +289,11 @@ CLAIMS = [
         "churn-small",
         "At n = 16, K ≥ 4 churn ½ changes perplexity by less than a fifth (ODE over SDE)",
         "churn_sweep",
-        _gain(0.5, lambda r: _plain(r) and _dimension(r) == 16 and number(r, "steps") >= 4, CLOSE),
+        _gain(
+            0.5,
+            lambda r: _plain(r) and _dimension(r["language"]) == 16 and number(r, "steps") >= 4,
+            CLOSE,
+        ),
     ),
     _claim(
         "churn-dimension",
@@ -275,7 +301,7 @@ CLAIMS = [
         "churn_sweep",
         _gain(
             0.5,
-            lambda r: _plain(r) and _dimension(r) >= 128 and number(r, "steps") == 2,
+            lambda r: _plain(r) and _dimension(r["language"]) >= 128 and number(r, "steps") == 2,
             Interval(GAP, math.inf),
         ),
     ),

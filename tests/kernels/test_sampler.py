@@ -227,9 +227,10 @@ def bad_plan(**changes):
 
 
 BAD = {
-    "grid must be one of uniform, cosine, logit-normal, shifted, got 'linear'": lambda: times(
-        "linear", 2
-    ),
+    "shifted, or 'look T' with K = 2, got 'linear'": lambda: times("linear", 2),
+    "got 'look 0.5'": lambda: times("look 0.5", 3),
+    "got 'look x'": lambda: times("look x", 2),
+    "got 'look 1'": lambda: times("look 1", 2),
     "steps must be an integer ≥ 1, got 0": lambda: times("uniform", 0),
     "start must lie in (0, 1], got nan": lambda: times("uniform", 1, math.nan),
     "sampler must be one of exact, euler": bad_plan(sampler="ddim"),

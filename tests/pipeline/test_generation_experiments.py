@@ -100,6 +100,8 @@ GRIDS: dict[Any, dict[str, Any]] = {
         "languages": (TINY,),
         "lengths": (9,),
         "steps": (3,),
+        "looks": (0.6,),
+        "look_languages": (TINY,),
         "modes": (3,),
         "mode_steps": (3,),
         "effort": 0.2,
@@ -174,6 +176,13 @@ def mode_row(ending: str = "argmax", leak: float = 1.0, steps: int = 1, **change
     return row_of(**own, leak_value=leak, **changes)
 
 
+def look_rows(early: float) -> list[dict]:
+    return [
+        row_of(family="look", language=f"markov 64 0.05 {n} random", grid=f"look {t}", ratio=ratio)
+        for n, t, ratio in ((16, 0.4, 2 * early), (16, 0.8, 5), (128, 0.4, 5), (128, 0.8, 2))
+    ]
+
+
 def few_step_rows(wrong: str = "") -> list[dict]:
     def ratio(name: str, right: float, false: float) -> float:
         return false if wrong == name else right
@@ -188,6 +197,7 @@ def few_step_rows(wrong: str = "") -> list[dict]:
         row_of(
             family="way", sampler="renoise", steps=64, ratio=ratio("renoise-collapse", 0.9, 1.1)
         ),
+        *look_rows(4.0 if wrong == "look-dimension" else 1.0),
         mode_row(leak=0.5 if wrong == "mode-leak" else 1.0),
         mode_row("sampled", leak=0.3 if wrong == "mode-commit" else 0.0),
         mode_row(
@@ -258,8 +268,9 @@ def test_figures_show_the_tables_numbers():
         for s in ("exact", "churn", "ancestral")
         for k in (2, 8)
     ]
-    figures = few_figure.draw(few)
-    assert figures.keys() == {"reference", "sweep-markov-64-0.05"}
+    figures = few_figure.draw(few + look_rows(1.0))
+    assert figures.keys() == {"reference", "sweep-markov-64-0.05", "look"}
+    assert sorted(shown(figures["look"].axes[0])[:, 0]) == [2, 2, 5, 5]
     top = figures["reference"].axes[0]
     assert sorted(set(shown(top)[:, 0])) == [1.02, 1.2, 1.5, 4.0]
     save(figures)
@@ -289,7 +300,7 @@ BAD = {
     "a sampler is one of exact": lambda: replace(GRID, ways=("ddim, flow, uniform, argmax",)),
     "got 'churn'": lambda: replace(GRID, ways=("churn, flow, uniform, argmax",)),
     "schedule is one of flow": lambda: replace(GRID, ways=("exact, ve, uniform, argmax",)),
-    "grid is one of uniform": lambda: replace(GRID, ways=("exact, flow, linear, argmax",)),
+    "grid must be one of uniform": lambda: replace(GRID, ways=("exact, flow, linear, argmax",)),
     "ending is one of argmax": lambda: replace(GRID, ways=("exact, flow, uniform, greedy",)),
     "steps are from 1 to 4096": lambda: replace(GRID, reference_steps=(0,)),
     "modes are from 2 to 64, got 1": lambda: replace(GRID, modes=(1,)),
