@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from experiments.claims import bridge, crossover, decoder, interface, residual, separated, tube
+from experiments.claims import (
+    bridge,
+    crossover,
+    decoder,
+    diagnostic,
+    generation,
+    interface,
+    residual,
+    separated,
+    tube,
+)
 from experiments.registry import choose
 from experiments.store import Row, read_table
 from experiments.verdict import Check as Check
@@ -15,6 +25,8 @@ CLAIMS = [
     *crossover.CLAIMS,
     *residual.CLAIMS,
     *bridge.CLAIMS,
+    *generation.CLAIMS,
+    *diagnostic.CLAIMS,
     *decoder.CLAIMS,
 ]
 
