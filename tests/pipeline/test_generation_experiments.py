@@ -219,7 +219,7 @@ def churn_rows(wrong: str = "") -> list[dict]:
     rows += pair(1.0 if wrong == "churn-dimension" else 3.0, steps=2, language=large)
     place = {"varied": "place", "grid": "shifted", "language": large, "steps": 2}
     rows.append(row_of(ratio=0.5 if wrong == "churn-is-place" else 2.0, **place))
-    frechet = {"frechet_value": 0.3} if wrong == "smooth-indifferent" else {}
+    frechet = {"frechet_value": 0.3} if wrong.startswith("smooth") else {}
     return [*rows, row_of(ratio=1.5, steps=8, **frechet)]
 
 
