@@ -11,6 +11,7 @@ from experiments.claims import (
     interface,
     residual,
     separated,
+    stiffness_surface,
     tube,
 )
 from experiments.registry import choose
@@ -26,6 +27,7 @@ CLAIMS = [
     *residual.CLAIMS,
     *bridge.CLAIMS,
     *generation.CLAIMS,
+    *stiffness_surface.CLAIMS,
     *diagnostic.CLAIMS,
     *decoder.CLAIMS,
 ]
