@@ -130,12 +130,7 @@ PRESETS = {
         softnesses=(0.0, 0.5, 1.0),
         effort=0.25,
     ),
-    "paper": Grid(
-        noises=(0.0, 1.0, 2.0),
-        languages=("random 64 16 32", "random 16 8 8"),
-        reads=(0.25, 0.5, 1.0),
-        effort=4.0,
-    ),
+    "paper": Grid(),
 }
 
 
