@@ -144,7 +144,7 @@ def _ablation(rows: Table) -> Figure:
         top.axhline(1, color=style.BLACK, lw=0.6)
         bottom.axhline(rows[0]["entropy_truth"], color=style.BLACK, lw=0.6)
         bottom.set_ylabel("entropy of tokens (nats)")
-        bottom.set_xlabel("share of the softmax average fed back (0 hard, 1 soft)")
+        bottom.set_xlabel("share of the average fed back (0 hard, 1 soft)")
         handles = [
             Line2D([], [], color=hues.get(read, style.GREY), label=f"read at noise {read:g}")
             for read in reads
