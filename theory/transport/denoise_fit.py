@@ -11,7 +11,7 @@ the measure but trains badly: its gradient is 0 wherever p is a vertex, right or
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -69,13 +69,6 @@ class Learning(NamedTuple):
         return _meant(self.model)
 
 
-class Lesson(Protocol):
-    """Examples: what a model's `logits` are given, and the tokens wanted."""
-
-    def draw(self, key: PRNGKeyArray, batch: int, table: Embeddings) -> Drawn:
-        """A batch of sequences."""
-
-
 class Denoising(eqx.Module):
     """Fresh sequences of a language at times uniform on [0, 1], some at 1, under rectified flow.
 
@@ -122,6 +115,9 @@ class Distilling(eqx.Module):
         """(z_1,) and tokens, with replacement."""
         rows = jax.random.randint(key, (batch,), 0, len(self.noise))
         return (self.noise[rows],), self.tokens[rows]
+
+
+Lesson = Denoising | Distilling
 
 
 def begin_learning(model: Model, pace: Pace) -> Learning:
@@ -249,6 +245,6 @@ def _check_lesson(model: Model, lesson: Lesson) -> None:
         check_count("length", lesson.length, 1)
         found = lesson.language.embeddings.shape
     else:
-        found = (max(size, int(lesson.tokens.max()) + 1), lesson.noise.shape[-1])  # type: ignore[attr-defined]
+        found = (max(size, int(lesson.tokens.max()) + 1), lesson.noise.shape[-1])
     if found != (size, dimension):
         raise ValueError(f"the model has V, n = {size}, {dimension}, the lesson has {found}")
