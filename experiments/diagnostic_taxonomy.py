@@ -130,7 +130,7 @@ PRESETS = {
         softnesses=(0.0, 0.5, 1.0),
         effort=0.25,
     ),
-    "paper": Grid(),
+    "paper": Grid(languages=("random 64 16 32", "random 16 8 8")),
 }
 
 
