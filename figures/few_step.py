@@ -61,7 +61,8 @@ def _looks(rows: Table) -> Figure:
 def _reference(reference: Table, ways: Table) -> Figure:
     """Perplexity over the truth, entropy less the truth's, bigram distance: every sampler."""
     named: dict[str, Table] = {}
-    for row in ways:
+    plain = [r for r in ways if r["schedule"] == "flow" and r["grid"] == "uniform"]
+    for row in plain:
         named.setdefault(way_of(row), []).append(row)
     with style.column(rows=3, height=5.6) as (figure, axes):
         for draw in sorted({r["draw"] for r in reference}):
@@ -69,12 +70,11 @@ def _reference(reference: Table, ways: Table) -> Figure:
             over_steps(axes, mine, SAMPLERS["exact"] | {"lw": 0.5, "markersize": 2})
         handles = [Line2D([], [], label="ODE, a line a draw", **SAMPLERS["exact"])]
         for name, rows in named.items():
-            if rows[0]["schedule"] == "flow" and rows[0]["grid"] == "uniform":
-                look = SAMPLERS["sampled" if rows[0]["ending"] == "sampled" else rows[0]["sampler"]]
-                over_steps(axes, rows, look)
-                handles.append(Line2D([], [], label=name, **look))
+            look = SAMPLERS["sampled" if rows[0]["ending"] == "sampled" else rows[0]["sampler"]]
+            over_steps(axes, rows, look)
+            handles.append(Line2D([], [], label=name, **look))
         three_labels(axes)
-        steps_axis(axes[2], reference + ways)
+        steps_axis(axes[2], reference + plain)
         place: Look = {"loc": "outside upper center", "ncols": 3}
         figure.legend(handles=handles, title=short(reference[0]), **place)
     return figure
@@ -155,12 +155,17 @@ def _modes(rows: Table) -> Figure:
 
 
 def _stiffness(axes: Axes, rows: Table) -> None:
-    """Largest sampled ‖D‖ of a step and of all, over the modes; dotted the floor of the leak."""
+    """Largest sampled ‖D‖ of a step and of all, while some leak is seen; dotted its floor."""
     found = sorted({r["modes"] for r in rows})
     colors = dict(zip(found, (style.SKY, style.BLUE, style.BLACK), strict=False))
     for modes, color in colors.items():
         mine: Any = sorted(
-            (r for r in rows if r["modes"] == modes and r["sampler"] == "exact" and r.get("whole")),
+            (
+                r
+                for r in rows
+                if r["modes"] == modes and r["sampler"] == "exact"
+                if r.get("whole") and r["leak_value"] > 0
+            ),
             key=lambda r: r["steps"],
         )
         x = column(mine, "steps")
