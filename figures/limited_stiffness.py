@@ -74,7 +74,7 @@ def _depth(rows: Table, name: str, letter: str) -> Figure:
         for one, what in zip(axes, ("perplexity", "frechet"), strict=True):
             _curves(one, rows, name, what)
         _labels(*axes)
-        _legend(axes[0], rows, name, letter)
+        _legend(figure, rows, name, letter)
         _ticks(axes[1], {float(k) for row in rows for k in _depths(row)})
         axes[1].set_xlabel("steps K of the ODE")
     return figure
@@ -86,15 +86,15 @@ def _labels(top: Axes, bottom: Axes) -> None:
     bottom.set(yscale="log", ylabel="Fréchet distance\nof pairs, relative")
 
 
-def _legend(axes: Axes, rows: Table, name: str, letter: str) -> None:
+def _legend(figure: Figure, rows: Table, name: str, letter: str) -> None:
     handles = [
         Line2D([], [], lw=0.9, label=f"{value:g}", **look)
         for value, look in _tints(rows, name).items()
     ]
     if any(row["family"] == "floor" and not row["floor"] for row in rows):
         handles.append(Line2D([], [], lw=0.9, label="exact", **EXACT))
-    place: Look = {"loc": "upper right", "ncols": 2, "title": letter, "handlelength": 1.4}
-    axes.legend(handles=handles, **place)
+    place: Look = {"loc": "outside upper center", "ncols": 4, "title": letter}
+    figure.legend(handles=handles, **place)
 
 
 def _tints(rows: Table, name: str) -> dict[Any, Look]:
@@ -156,8 +156,9 @@ def _students(rows: Table) -> Figure:
         bars(axes, x, *leak, label="law off every vertex (leak)", **own)
         line = leak[0][-1] * x[-1] / x
         seen = line <= 1.5
-        axes.plot(x[seen], line[seen], color=style.GREY, lw=0.8, ls="--", label=r"$1/\Lambda$")
-        axes.set(yscale="log", ylabel="share of positions")
+        if seen.sum() > 1:  # else no share falls that far
+            axes.plot(x[seen], line[seen], color=style.GREY, lw=0.8, ls="--", label=r"$1/\Lambda$")
+        axes.set(yscale="log", ylabel="share of positions", ylim=(None, 1.3))
         _ticks(axes, x)
         axes.set_xlabel(r"certified stiffness $\Lambda$ of a one-step student")
         plain_log(axes.yaxis)

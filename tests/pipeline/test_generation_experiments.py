@@ -73,6 +73,7 @@ def test_every_field_of_a_commitment_changes_its_row():
         assert measured(commitment_rounds, replace(ROUNDS, **{name: value})) != before, name
 
 
+@pytest.mark.slow
 def test_modes_by_every_way():
     grid = replace(few_step.PRESETS["quick"], modes=(2,), mode_steps=(3,), effort=0.02)
     cells = [c for c in few_step.cells(grid) if c.family == "modes" and c.sampler != "heun"]
