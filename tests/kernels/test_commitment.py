@@ -61,6 +61,7 @@ def test_two_neighbours_in_a_round_do_not(rounds: int):
     assert sorted(np.concatenate(drawn).tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_perplexity_in_six_rounds_is_the_truth():
     chain = dirichlet_chain(jax.random.key(3), 64, 0.05)
     tokens = commit(jax.random.key(4), spoken(chain), bisection(32), sequences=4096)

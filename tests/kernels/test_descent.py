@@ -85,6 +85,7 @@ def differences() -> tuple[np.ndarray, ...]:
     return tuple(np.array(rows).T)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_difference_of_perimeters_at_equal_masses():
     near, far, slope, wide = differences()
     bias = (abs((far - near).mean()) + abs((wide - slope).mean())) / 3

@@ -28,6 +28,7 @@ def measured(module, cell) -> tuple[dict, dict]:
     return {**store.configuration(cell), **store.flatten(row)}, arrays
 
 
+@pytest.mark.slow
 def test_an_ordering_has_both_functionals_and_its_picture():
     cell = bridge_identity.Cell("ordering", "tripod", 3, 2, 0.01, 1.9, 0.001)
     row, arrays = measured(bridge_identity, cell)
@@ -70,6 +71,7 @@ def test_predictions_beside_a_partition():
     np.testing.assert_allclose(apart, predicted.far_barriers(1.9), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_levels_of_a_function_cover_it():
     cell = coarea_levels.Cell("softmax", 2, 4, 0, 1e-9)
     row, arrays = measured(coarea_levels, cell)

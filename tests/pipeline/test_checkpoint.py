@@ -105,6 +105,7 @@ def in_short_chunks(key, start: Training, **options) -> Training:
     return fit(key, start, chunk=20, **options)
 
 
+@pytest.mark.slow
 def test_a_stored_cell_leaves_no_state_behind(tmp_path):
     overrides = {"block": (), "nested": (), "trained": ("4 2",), "steps": 20, "effort": 0.01}
     plan = planning.plan("depth_hierarchy", "quick", overrides=overrides)

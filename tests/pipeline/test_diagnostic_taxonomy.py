@@ -106,6 +106,7 @@ def test_embeddings_have_their_norm_and_rank(words: str):
     np.testing.assert_allclose(turn @ turn.T, np.eye(dimension), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_rows_of_known_carriers():
     row = measured(replace(GENERATOR, carrier="pass"))
     assert (row["cci_isotropic_value"], row["cci_normal_value"]) == pytest.approx((0, 0), abs=1e-9)

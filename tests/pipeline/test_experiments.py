@@ -122,6 +122,10 @@ FEW_STEP = (
     *(f"few_step-{name}" for name in ("reference", "look", "modes")),
     *(f"churn_sweep-{name}" for name in ("language-markov-16-0.2-32-random", "gain")),
     "commitment_rounds-markov-16-0.2-8-random",
+    *(f"limited_stiffness-{name}" for name in ("depth", "floors", "stiffness")),
+    "diagnostic_taxonomy-plane-0",
+    "diagnostic_taxonomy-ablation-random-64-16-32",
+    "oracle_rollin-sequence-random-64-16-32",
 )
 
 
@@ -211,6 +215,7 @@ def test_every_grid_field_reaches_the_cells():
         assert module.cells(replace(base, **{name: value})) != module.cells(base), name
 
 
+@pytest.mark.slow
 def test_a_row_depends_neither_on_the_order_nor_on_kept_compilations(tmp_path: Path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("NONCOMMIT_CACHE", str(cache))

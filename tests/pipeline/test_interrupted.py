@@ -77,6 +77,7 @@ def test_a_stopped_and_then_killed_run_goes_on_where_it_was(unbroken, tmp_path):
     assert (out / "toy.csv").read_bytes() == unbroken
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_do_each_other_no_harm(unbroken, tmp_path):
     out = tmp_path / "out"
     runs = [start(out), start(out)]

@@ -107,6 +107,7 @@ def test_a_student_is_measured_beside_its_teacher():
     assert figure.draw([asdict(CELL) | {"family": "student"} | row]).keys() == {"students"}
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_its_checkpoint(tmp_path):
     checkpoint = store.Checkpoint(tmp_path / "cell.json")
     row = measured(CELL, checkpoint)
@@ -123,6 +124,7 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path):
     assert row["exact_mse_50_value"] < row["mse_50_value"]
 
 
+@pytest.mark.slow
 def test_the_exact_denoiser_has_no_excess():
     row = measured(replace(FLOOR, floor=0.0))
     assert all(row[f"excess_{round(100 * t)}_value"] == 0 for t in denoising.MOMENTS)

@@ -57,6 +57,7 @@ def test_swept_fields_change_the_row(module, cell, changes: dict):
         assert measured(module, replace(cell, **{name: value})) != before, name
 
 
+@pytest.mark.slow
 def test_rows_agree_with_each_other():
     """K = 1 from t = ½ is the terminal step at s = 1; what is exact is exact."""
     step, terminal = measured(decoder_sensitivity, STEP), measured(oracle_rollin, TERMINAL)
@@ -105,6 +106,7 @@ def test_nuisance_is_outside_of_the_row_space():
     assert [c.steps for c in oracle_rollin.cells(grid) if c.family == "sequence"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_sequences_flip_as_their_definition_says():
     """K = 1 gives the posterior mean of every token; from pure noise all are the same."""
     spoken = embedded.language("random 16 8 6")
@@ -255,6 +257,7 @@ def test_open_ends_were_stored_as_nothing():
 # Pictures
 
 
+@pytest.mark.slow
 def test_pictures_show_their_tables(tmp_path):
     cells = [
         replace(STEP, length=x, latents=z) for x in (0.1, 1.0) for z in ("gaussian", "separated")

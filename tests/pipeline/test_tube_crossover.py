@@ -27,6 +27,7 @@ def measured(cell: tube_crossover.Cell) -> store.Row:
 # Cells
 
 
+@pytest.mark.slow
 def test_swept_fields_change_the_row():
     before = measured(MAP)
     changes = {"restart": 1, "radius": 1.2, "width": 0.4, "scale": 0.1, "effort": 0.2}
@@ -35,6 +36,7 @@ def test_swept_fields_change_the_row():
         assert after["raw_value"] != before["raw_value"], name
 
 
+@pytest.mark.slow
 def test_a_rare_cell_has_the_rate_it_is_asked_for():
     row = measured(RARE)
     assert row["pair_rate"] == pytest.approx(1e-6, rel=1e-3)
@@ -47,6 +49,7 @@ def test_a_rare_cell_has_the_rate_it_is_asked_for():
     assert set(pictures.draw([row])) == {"rare"}
 
 
+@pytest.mark.slow
 def test_a_place_has_what_is_reported_there():
     row = measured(PLACE)
     assert row["pair_area"] * row["latent_scale"] == pytest.approx(0.032, rel=1e-6)

@@ -33,6 +33,7 @@ def test_every_field_of_a_cell_changes_its_row():
         assert measured(replace(LIMIT, **{name: value})) != before, name
 
 
+@pytest.mark.slow
 def test_a_row_at_s_holds_the_exact_rates_and_its_margins():
     row, arrays = tube_law.measure(POINT, runtime.cell_key({"fixed": True}, 0))
     assert row["oracle_raw"] > row["oracle_mean"]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -17,6 +19,7 @@ def run(*command: object, **options: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_wheel_runs_verifies_and_reports_elsewhere(tmp_path: Path):
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, REPOSITORY)
