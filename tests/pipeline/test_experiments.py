@@ -143,7 +143,7 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 3 + len(PROFILE + SEPARATED + OVERLAPPING)
+    assert page.count("<figure>") == 3 + len(PROFILE + SEPARATED + OVERLAPPING + FEW_STEP)
 
 
 # Every swept field changes its row
