@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from theory.denoiser import ChainDenoiser
 from theory.estimate import Estimate, from_samples
+from theory.feedback import LEAST
 from theory.language import Language
 from theory.sampler import Denoiser, generate, plan, roll, times
 from theory.step_stiffness import step_stiffness
@@ -17,8 +18,9 @@ from theory.terminal import RECTIFIED_FLOW
 from theory.transport.denoise import LipschitzStudent, Model, certified_law
 from theory.transport.denoise_fit import Learning, Lesson, Pace, begin_learning, learn
 
-from experiments.generation import LEAST, said
+from experiments.generation import said
 from experiments.store import Checkpoint
+from experiments.training import leaves_of, restored
 
 MOMENTS = (0.3, 0.5, 0.6, 0.7)  # times at which denoisers are held against the exact one
 TEACHER = 64  # steps of the teacher's ODE
@@ -38,19 +40,6 @@ def trained(
 
     done = learn(key, start, lesson, pace=pace, announce=keep)
     return done.trained, np.asarray(done.losses)
-
-
-def leaves_of(state: Learning) -> list[Any]:
-    """A state as a list of arrays: its step, its losses, then model and memory."""
-    leaves = jax.tree.leaves((state.model, state.memory))
-    return [np.asarray(state.step), np.asarray(state.losses), *map(np.asarray, leaves)]
-
-
-def restored(like: Learning, leaves: list[Any]) -> Learning:
-    """The state behind `leaves_of`, with the structure of `like`."""
-    structure = jax.tree.structure((like.model, like.memory))
-    model, memory = jax.tree.unflatten(structure, map(jnp.asarray, leaves[2:]))
-    return Learning(model, memory, int(leaves[0]), tuple(map(float, leaves[1])))
 
 
 def taught(language: Language, noise: np.ndarray) -> np.ndarray:

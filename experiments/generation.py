@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import block_diag
 from theory.denoiser import ChainDenoiser, GuidedDenoiser
+from theory.feedback import LEAST
 from theory.fidelity import frechet
 from theory.language import EMBEDDINGS, Language, dirichlet_pairs
 from theory.markov_chain import MarkovChain, dirichlet_chain
@@ -24,7 +25,6 @@ from theory.terminal import RECTIFIED_FLOW, VARIANCE_PRESERVING
 from experiments import runtime
 
 TOKENS = 32_768  # generated at effort 1
-LEAST = 1e-6  # what a transition's chance counts as at least
 ORDERS = {"markov": 1, "pairs": 2}
 SCHEDULES = {"flow": RECTIFIED_FLOW, "preserving": VARIANCE_PRESERVING}
 ENDINGS = ("argmax", "sampled")

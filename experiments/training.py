@@ -1,7 +1,7 @@
 """Training of certified networks inside a cell: keys, checkpoints, and what is said of the map."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,9 +10,11 @@ import numpy as np
 from theory.gaussian import normal
 from theory.stiffness import Stretch, operator_norms, stretch
 from theory.transport import LipschitzNetwork, Schedule, Training, begin, fit, lipschitz_network
+from theory.transport.denoise_fit import Learning
 
 from experiments.store import Checkpoint
 
+State = TypeVar("State", Training, Learning)
 POINTS = 4096  # at which Jacobian norms are taken, and as many again where T is off its vertices
 
 
@@ -64,17 +66,17 @@ def trained(
     return done.trained, np.asarray(done.losses)
 
 
-def leaves_of(training: Training) -> list[Any]:
-    """A training as a list of arrays: its step, its losses, then network and memory."""
-    state = jax.tree.leaves((training.network, training.memory))
-    return [np.asarray(training.step), np.asarray(training.losses), *map(np.asarray, state)]
+def leaves_of(state: Training | Learning) -> list[Any]:
+    """A state as a list of arrays: its step, its losses, then what is trained and its memory."""
+    what, memory, step, losses = state
+    return [np.asarray(step), np.asarray(losses), *map(np.asarray, jax.tree.leaves((what, memory)))]
 
 
-def restored(like: Training, leaves: list[Any]) -> Training:
-    """The training behind `leaves_of`, with the structure of `like`."""
-    structure = jax.tree.structure((like.network, like.memory))
-    network, memory = jax.tree.unflatten(structure, map(jnp.asarray, leaves[2:]))
-    return Training(network, memory, int(leaves[0]), tuple(map(float, leaves[1])))
+def restored(like: State, leaves: list[Any]) -> State:
+    """The state behind `leaves_of`, with the structure of `like`."""
+    structure = jax.tree.structure(like[:2])
+    what, memory = jax.tree.unflatten(structure, map(jnp.asarray, leaves[2:]))
+    return type(like)(what, memory, int(leaves[0]), tuple(map(float, leaves[1])))
 
 
 def widened(network: LipschitzNetwork) -> LipschitzNetwork:

@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray
 
 from theory.check import check_count
 from theory.forward_backward import token_posteriors
@@ -63,6 +63,19 @@ def random_order(key: PRNGKeyArray, length: int, rounds: int) -> list[np.ndarray
     return np.array_split(np.asarray(jax.random.permutation(key, length)), parts)
 
 
+def masks(order: Order) -> Bool[np.ndarray, "rounds length"]:
+    """Which positions every round has.
+
+    Raises:
+        ValueError: when the order does not have every position once.
+    """
+    places = np.concatenate([np.zeros(0, int), *order])
+    length = len(places)
+    if length == 0 or not np.array_equal(np.sort(places), np.arange(length)):
+        raise ValueError(f"an order has every position 0 … L−1 once, got {places.tolist()}")
+    return np.array([np.isin(np.arange(length), positions) for positions in order])
+
+
 def commit(key: PRNGKeyArray, language: Language, order: Order, *, sequences: int) -> Tokens:
     """Sequences of the language, made in the rounds of `order`; shape (sequences, length).
 
@@ -71,21 +84,13 @@ def commit(key: PRNGKeyArray, language: Language, order: Order, *, sequences: in
             ≥ 1, or an order that is not exact commits tokens which are never said together.
     """
     check_count("sequences", sequences, 1)
-    places = np.concatenate([np.zeros(0, int), *order])
-    length = len(places)
-    if length == 0 or not np.array_equal(np.sort(places), np.arange(length)):
-        raise ValueError(f"an order has every position 0 … L−1 once, got {places.tolist()}")
-    masks = []
-    for positions in order:
-        mask = np.zeros(length, bool)
-        mask[positions] = True
-        masks.append(mask)
+    rounds = masks(order)
 
     def chosen(number: int, law: Array, known: Array) -> Array:
         del law
-        return jnp.broadcast_to(masks[number], known.shape)
+        return jnp.broadcast_to(rounds[number], known.shape)
 
-    return _in_rounds(key, language, len(masks), chosen, (sequences, length))
+    return _in_rounds(key, language, len(rounds), chosen, (sequences, rounds.shape[1]))
 
 
 def commit_by_confidence(

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.check import check_count, check_scale
-from theory.commitment import CELLS, Order
+from theory.commitment import CELLS, Order, masks
 from theory.estimate import Estimate
 from theory.forward_backward import evidence_of, posteriors_of
 from theory.language import Language
@@ -83,7 +83,8 @@ def feed_back(
     check_scale("read", read)
     if not 0 <= softness <= 1:
         raise ValueError(f"softness lies in [0, 1], got {softness}")
-    rounds, length = _masks(order)
+    rounds = masks(order)
+    length = rounds.shape[1]
     soft = np.where(np.arange(len(rounds)) < prompt, 0.0, softness)
     size = min(sequences, max(1, CELLS // (length * language.states.vocabulary)))
     made = []
@@ -97,15 +98,6 @@ def feed_back(
             raise ValueError("no sequence of the chain is near these latents: raise `read`")
         made.append(z[: sequences - first])
     return jnp.concatenate(made)
-
-
-def _masks(order: Order) -> tuple[list[np.ndarray], int]:
-    """For every round which positions it has."""
-    places = np.concatenate([np.zeros(0, int), *order])
-    length = len(places)
-    if length == 0 or not np.array_equal(np.sort(places), np.arange(length)):
-        raise ValueError(f"an order has every position 0 … L−1 once, got {places.tolist()}")
-    return [np.isin(np.arange(length), positions) for positions in order], length
 
 
 @jax.jit

@@ -30,6 +30,16 @@ def over(row: Row, name: str, unit: float, failure: float) -> tuple[float, Inter
     return float(found.value), Interval(float(ends.lower), float(ends.upper))
 
 
+def with_ends(row: Row, name: str) -> tuple[float, Interval]:
+    """A ratio with its interval; what is unbounded, or not there, was stored as nothing."""
+    lower, upper = (row[f"{name}_{end}"] for end in ("lower", "upper"))
+    ends = Interval(
+        -math.inf if lower is None else float(lower), math.inf if upper is None else float(upper)
+    )
+    value = row[f"{name}_value"]
+    return float(ends.lower if value is None else value), ends
+
+
 def of_family(rows: Sequence[Row], *families: str) -> list[Row]:
     """The rows of some families."""
     return [row for row in rows if row["family"] in families]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from theory.estimate import Interval, proportion_interval
 
-from experiments.claims.columns import estimate, inside, number, of_family, over
+from experiments.claims.columns import estimate, inside, number, of_family, over, with_ends
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -95,25 +95,15 @@ def carried_law(row: Row) -> float:
     return 1 - (kept + (1 - kept) * width**2 / (width**2 + before**2)) ** 2
 
 
-def _ends(row: Row, name: str) -> tuple[float, Interval]:
-    """A ratio with its interval; what is unbounded was stored as nothing."""
-    lower, upper = (row[f"{name}_{end}"] for end in ("lower", "upper"))
-    ends = Interval(
-        -math.inf if lower is None else float(lower), math.inf if upper is None else float(upper)
-    )
-    value = row[f"{name}_value"]
-    return float(ends.lower if value is None else value), ends
-
-
 def _rotation(rows: list[Row], failure: float) -> list[Check]:
     mine = [row for row in of_family(rows, "generator") if row["decoder"] == "smooth"]
-    found = [_ends(row, f"dabi_{way}_output") for row in mine for way in VARIANTS]
+    found = [with_ends(row, f"dabi_{way}_output") for row in mine for way in VARIANTS]
     return [inside(effect, ends, Interval(1 - SAME, 1 + SAME)) for effect, ends in found]
 
 
 def _argmax(rows: list[Row], failure: float) -> list[Check]:
     mine = [row for row in of_family(rows, "generator") if row["decoder"] == "argmax"]
-    found = [_ends(row, "dabi_normal_flips") for row in mine]
+    found = [with_ends(row, "dabi_normal_flips") for row in mine]
     return [inside(effect, ends, Interval(STRUCTURED, math.inf)) for effect, ends in found]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from theory.estimate import Interval, proportion_interval, quotient
 
-from experiments.claims.columns import estimate, inside, number, of_family, over
+from experiments.claims.columns import estimate, inside, number, of_family, over, with_ends
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -22,16 +22,6 @@ def _hits(row: Row, name: str) -> float:
 
 def _terminal(rows: Sequence[Row], *latents: str) -> list[Row]:
     return [r for r in of_family(rows, "terminal") if not latents or r["latents"] in latents]
-
-
-def _ends(row: Row, name: str) -> tuple[float, Interval]:
-    """A ratio with its interval; what is unbounded, or not there, was stored as nothing."""
-    lower, upper = (row[f"{name}_{end}"] for end in ("lower", "upper"))
-    ends = Interval(
-        -math.inf if lower is None else float(lower), math.inf if upper is None else float(upper)
-    )
-    value = row[f"{name}_value"]
-    return float(ends.lower if value is None else value), ends
 
 
 # Residuals of terminal steps
@@ -91,15 +81,15 @@ def _structured(rows: list[Row], failure: float) -> list[Check]:
     """Flips of the posterior mean over those of isotropic steps of the same lengths."""
     chosen = [row for row in _terminal(rows, "separated") if number(row, "scale") >= 1]
     above = Interval(STRUCTURED, math.inf)
-    return [inside(*_ends(row, "structured"), above) for row in chosen]
+    return [inside(*with_ends(row, "structured"), above) for row in chosen]
 
 
 def _unstructured(rows: list[Row], failure: float) -> list[Check]:
     """The same of raw noise, and of a Gaussian's residual at little noise: 1."""
     mine = [r for r in _terminal(rows) if _hits(r, "raw_flips") >= HITS]
-    found = [_ends(row, "raw_structured") for row in mine]
+    found = [with_ends(row, "raw_structured") for row in mine]
     little = [r for r in _terminal(rows, "gaussian") if number(r, "scale") <= 0.25]
-    found += [_ends(row, "structured") for row in little if _hits(row, "flips") >= HITS]
+    found += [with_ends(row, "structured") for row in little if _hits(row, "flips") >= HITS]
     return [inside(effect, ends, Interval(0.75, 1.33)) for effect, ends in found]
 
 
@@ -154,7 +144,7 @@ def _limit(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in mine:
         limit = number(row, "normal_limit")
-        effect, ends = _ends(row, "dabi_normal_flips")
+        effect, ends = with_ends(row, "dabi_normal_flips")
         found = Interval(ends.lower / limit, ends.upper / limit)
         checks.append(Check(effect / limit, found, Interval(0.9, 1.1), 0.9))
     return checks
@@ -163,12 +153,12 @@ def _limit(rows: list[Row], failure: float) -> list[Check]:
 def _sharp(rows: list[Row], failure: float) -> list[Check]:
     chosen = [r for r in rows if number(r, "tube_value") >= SEEN and number(r, "length") <= 1]
     above = Interval(STRUCTURED, math.inf)
-    return [inside(*_ends(row, "dabi_normal_flips"), above) for row in chosen]
+    return [inside(*with_ends(row, "dabi_normal_flips"), above) for row in chosen]
 
 
 def _smooth(rows: list[Row], failure: float) -> list[Check]:
     names = [f"smooth_dabi_{way}_output" for way in ("normal", "residual")]
-    found = [_ends(row, name) for row in rows for name in names]
+    found = [with_ends(row, name) for row in rows for name in names]
     return [inside(effect, ends, Interval(0.9, 1.1)) for effect, ends in found]
 
 
