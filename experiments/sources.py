@@ -8,6 +8,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,9 +48,19 @@ def digest(module: str) -> str:
     return total.hexdigest()
 
 
-@functools.cache
+# CPython 3.11 counts the depth of syntax trees once for all threads: two that parse at the same
+# time can end in "AST constructor recursion depth mismatch".
+_parsing = threading.Lock()
+
+
 def imported_digest(module: str) -> str:
     """`digest` as it was when this process first asked: of the sources it has imported."""
+    with _parsing:
+        return _imported_digest(module)
+
+
+@functools.cache
+def _imported_digest(module: str) -> str:
     return digest(module)
 
 

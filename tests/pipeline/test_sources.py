@@ -1,6 +1,8 @@
 """The digest covers exactly the first-party files a number comes from."""
 
 import importlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,3 +45,21 @@ def test_the_toy_rests_on_theory_but_not_on_the_harness():
     found = sources.files("tests.pipeline.toy")
     assert {"tests.pipeline.toy", "theory", "theory.estimate", "experiments.runtime"} <= set(found)
     assert not {"experiments.store", "experiments.sweep", "experiments.cli"} & set(found)
+
+
+def test_threads_that_ask_at_once_parse_one_after_the_other(monkeypatch):
+    counts = {"now": 0, "most": 0, "all": 0}
+
+    def slow(module):
+        counts["all"] += 1
+        counts["now"] += 1
+        counts["most"] = max(counts["most"], counts["now"])
+        time.sleep(0.05)
+        counts["now"] -= 1
+        return module
+
+    monkeypatch.setattr(sources, "digest", slow)
+    names = ["threads.one", "threads.two"] * 2
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(sources.imported_digest, names)) == names
+    assert (counts["most"], counts["all"]) == (1, 2)
