@@ -125,7 +125,7 @@ def test_shape_is_checked_against_the_rank(save):
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, bool, np.uint16])
 def test_integers_are_refused(save, dtype):
-    assert "expected float16, bfloat16, float32 or float64" in message(
+    assert "expected float16, bfloat16, float32, float64 or" in message(
         save(weight=MATRIX.astype(dtype))
     )
 
@@ -148,7 +148,10 @@ def test_unknown_suffix(tmp_path):
     path = tmp_path / "head.pt"
     path.write_bytes(b"anything")
     said = message(path)
-    assert "suffix '.pt', expected one of .npz, .npy, .safetensors; save" in said
+    assert (
+        "suffix '.pt', expected one of .npz, .npy, .safetensors, .gguf, .onnx, .hdf5, .h5; save"
+        in said
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 5, 40, 120, 200])

@@ -1,26 +1,27 @@
-"""Arrays from other people's files: .npz, .npy and .safetensors, never a pickle.
+"""Arrays from other people's files: NumPy, safetensors, GGUF, ONNX and HDF5, never a pickle.
 
 Every refusal is one line: what was expected, what came, what to do.
 """
 
 import difflib
 import errno
-import math
 import os
 import re
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-SUFFIXES = (".npz", ".npy", ".safetensors")
+from theory.bridge import gguf_file, hdf5_file, numpy_file, onnx_file
+from theory.bridge.reading import Header, MissingReader, TensorFile
+
 LISTED = 60  # an error that names thousands of tensors names none
 KINDS = {1: "vector, rank 1", 2: "matrix, rank 2"}
 # Kept as they are, or widened without loss. jnp.bfloat16 also teaches NumPy the type's name.
@@ -34,6 +35,8 @@ WIDENED: dict[np.dtype, type[np.floating]] = {
 # What the parsers raise on bytes they cannot read; NumPy evaluates a header as Python text.
 BROKEN = (
     ValueError,
+    TypeError,
+    KeyError,
     EOFError,
     OSError,
     MemoryError,
@@ -47,11 +50,24 @@ BROKEN = (
 )
 
 
-class Header(NamedTuple):
-    """What a file says of one tensor before its numbers are read."""
+@contextmanager
+def _opened_safetensors(path: Path) -> Iterator[TensorFile]:
+    with safe_open(path, framework="numpy") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        headers = {n: Header(tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+        yield TensorFile(headers, file.get_tensor)
 
-    shape: tuple[int, ...]
-    dtype: str
+
+READERS: dict[str, Callable[[Path], AbstractContextManager[TensorFile]]] = {
+    ".npz": numpy_file.opened_npz,
+    ".npy": numpy_file.opened_npy,
+    ".safetensors": _opened_safetensors,
+    ".gguf": gguf_file.opened,
+    ".onnx": onnx_file.opened,
+    ".hdf5": hdf5_file.opened,
+    ".h5": hdf5_file.opened,
+}
+SUFFIXES = tuple(READERS)
 
 
 def split_reference(reference: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -71,7 +87,8 @@ def split_reference(reference: str | os.PathLike[str]) -> tuple[Path, str | None
             return path, None if end == len(text) else text[end + 1 :]
     if Path(text).is_dir():
         raise ValueError(f"{text} is a folder; give a file ending in {', '.join(SUFFIXES)}")
-    suffix = re.match(r".*?\.(npz|npy|safetensors)(?=:|$)", text)
+    known = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+    suffix = re.match(rf".*?({known})(?=:|$)", text)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), suffix[0] if suffix else text)
 
 
@@ -90,15 +107,33 @@ def read_tensor(reference: str | os.PathLike[str], *, rank: int) -> np.ndarray:
             several, another rank, no entries, another dtype, NaN or infinity.
     """
     path, wanted = split_reference(reference)
-    headers = read_headers(path)
-    name = _choose(path, headers, wanted, rank)
-    where = path if path.suffix == ".npy" else f"{path}:{name}"
-    _check_header(where, headers[name], rank)
-    with _parsing(path):
-        tensor = _load(path, name)
-    tensor = tensor.astype(WIDENED[tensor.dtype.newbyteorder("=")])
-    _check_finite(where, tensor)
-    return tensor
+    with _opened(path) as file:
+        name = _choose(path, file.headers, wanted, rank)
+        return _read(path, file, name, rank)
+
+
+def read_tensors(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Several tensors of one file, which is parsed once; each as `read_tensor` gives it.
+
+    Args:
+        path: the file.
+        names: which tensors, of any rank; without names every one that has floats in it.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: as `read_tensor`, and when no names are given and no tensor has floats.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        if names is None:
+            wanted = [name for name, header in file.headers.items() if _has_floats(header)]
+        else:
+            wanted = [_choose(path, file.headers, name, rank=None) for name in names]
+        if not wanted:
+            raise ValueError(f"{path} holds no floats, but {_listing(file.headers, None)}")
+        return {name: _read(path, file, name, rank=None) for name in wanted}
 
 
 def read_headers(path: Path) -> dict[str, Header]:
@@ -107,57 +142,52 @@ def read_headers(path: Path) -> dict[str, Header]:
     Raises:
         ValueError: on an unknown suffix or an unreadable file.
     """
-    if path.suffix not in SUFFIXES:
+    with _opened(path) as file:
+        return file.headers
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a .gguf (numbers, strings, lists) or an .onnx (strings) says beside its tensors.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: on an unreadable file, or a format without metadata.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        if file.metadata is None:
+            raise ValueError(
+                f"{path} is a {path.suffix} file, expected .gguf or .onnx for metadata"
+            )
+        return dict(file.metadata)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TensorFile]:
+    """The file through the reader that its suffix names; only the reader's words are translated."""
+    if path.suffix not in READERS:
         raise ValueError(
             f"{path} has the suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}; "
             "save the tensor with numpy.savez or safetensors"
         )
-    with _parsing(path):
-        if path.suffix == ".npz":
-            return _npz_headers(path)
-        if path.suffix == ".npy":
-            with path.open("rb") as stream:
-                return {"": _npy_header(stream, path.stat().st_size)}
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {n: Header(tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+    with ExitStack() as stack:
+        with _parsing(path):
+            file = stack.enter_context(READERS[path.suffix](path))
+        yield file
 
 
-def _load(path: Path, name: str) -> np.ndarray:
-    """The numbers of one tensor; object arrays are refused here too."""
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-    with safe_open(path, framework="numpy") as file:
-        return file.get_tensor(name)
-
-
-def _npz_headers(path: Path) -> dict[str, Header]:
-    """Headers of the members that are arrays."""
-    headers = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                with archive.open(member) as stream:
-                    name = member.filename.removesuffix(".npy")
-                    headers[name] = _npy_header(stream, member.file_size)
-    if not headers:
-        raise ValueError("it holds no array")
-    return headers
-
-
-def _npy_header(stream: Any, size: int) -> Header:
-    """Shape and dtype; a header that promises more bytes than there are would allocate them."""
-    version = np.lib.format.read_magic(stream)
-    old = version == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    promised = math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and promised > size:
-        raise ValueError(f"its header promises {promised} bytes, it has {size}")
-    return Header(shape, str(dtype))
+def _read(path: Path, file: TensorFile, name: str, rank: int | None) -> np.ndarray:
+    """One tensor: its header checked, then its numbers."""
+    where = path if path.suffix == ".npy" else f"{path}:{name}"
+    header = file.headers[name]
+    _check_header(where, header, rank)
+    with _parsing(path), np.errstate(all="ignore"):  # what overflows is found below
+        tensor = file.load(name)
+        tensor = np.require(tensor, WIDENED[tensor.dtype.newbyteorder("=")], "W")
+    if tensor.shape != header.shape:
+        raise ValueError(f"{where} has shape {tensor.shape}, its header promised {header.shape}")
+    _check_finite(where, tensor)
+    return tensor
 
 
 @contextmanager
@@ -167,6 +197,8 @@ def _parsing(path: Path) -> Iterator[None]:
         pass
     try:
         yield
+    except MissingReader:
+        raise
     except BROKEN as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -175,7 +207,7 @@ def _parsing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _choose(path: Path, headers: dict[str, Header], wanted: str | None, rank: int) -> str:
+def _choose(path: Path, headers: dict[str, Header], wanted: str | None, rank: int | None) -> str:
     """The tensor that is meant: the named one, or the only one."""
     if wanted is None and len(headers) == 1:
         return next(iter(headers))
@@ -194,7 +226,7 @@ def _choose(path: Path, headers: dict[str, Header], wanted: str | None, rank: in
     raise ValueError(f"{path} holds no tensor {wanted!r}{guess} It holds {listing}")
 
 
-def _listing(headers: dict[str, Header], rank: int) -> str:
+def _listing(headers: dict[str, Header], rank: int | None) -> str:
     """Names with shapes, those of the wanted rank first."""
     names = sorted(headers, key=lambda name: len(headers[name].shape) != rank)
     shown = [f"{name} {headers[name].shape}" for name in names[:LISTED]]
@@ -202,7 +234,7 @@ def _listing(headers: dict[str, Header], rank: int) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
-def _check_header(where: Path | str, header: Header, rank: int) -> None:
+def _check_header(where: Path | str, header: Header, rank: int | None) -> None:
     """ValueError unless rank, size and dtype will do."""
     shape = header.shape
     if header.dtype in ("object", "O"):
@@ -210,7 +242,7 @@ def _check_header(where: Path | str, header: Header, rank: int) -> None:
             f"{where} is a pickled Python object, expected numbers; pickles can run code and are "
             "never loaded: save a plain float array"
         )
-    if len(shape) != rank:
+    if rank is not None and len(shape) != rank:
         kind = KINDS.get(rank, f"tensor of rank {rank}")
         raise ValueError(
             f"{where} has shape {shape}, rank {len(shape)}, expected a {kind}; "
@@ -220,18 +252,22 @@ def _check_header(where: Path | str, header: Header, rank: int) -> None:
         raise ValueError(f"{where} has shape {shape}, expected at least one entry; save it again")
     if not _is_float(header.dtype):
         raise ValueError(
-            f"{where} has dtype {header.dtype}, expected float16, bfloat16, float32 or float64; "
-            "integers and quantized weights mean nothing without their scale: save it as floats"
+            f"{where} has dtype {header.dtype}, expected float16, bfloat16, float32, float64 or a "
+            "quantized type of .gguf; integers mean nothing without their scale: save it as floats"
         )
 
 
+def _has_floats(header: Header) -> bool:
+    return _is_float(header.dtype) and 0 not in header.shape
+
+
 def _is_float(dtype: str) -> bool:
-    """Whether NumPy's or safetensors' name of a dtype is one that is accepted."""
-    if dtype in ("F16", "BF16", "F32", "F64"):
+    """Whether the name of a dtype, NumPy's or a format's own, is one that is accepted."""
+    if dtype in ("F16", "BF16", "F32", "F64") or gguf_file.is_float(dtype):
         return True
     try:
         return np.dtype(dtype).newbyteorder("=") in WIDENED
-    except TypeError:  # safetensors' names of other types
+    except (TypeError, ValueError, SyntaxError):  # other formats' names of other types
         return False
 
 
