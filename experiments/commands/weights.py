@@ -51,7 +51,7 @@ def _table() -> str:
     rows = []
     for name, entry in catalog.ARTIFACTS.items():
         size = f"{entry.bytes / 1e6:.1f}"
-        source = f"{entry.package} {entry.version}"
+        source = str(entry.archive)
         row = (name, catalog.status(name), size, source, entry.licence, entry.description)
         rows.append(row)
     return aligned(("name", "status", "MB", "package", "licence", "what it is"), rows)
