@@ -1,6 +1,7 @@
 """NumPy's own files, .npz and .npy, never a pickle."""
 
 import contextlib
+import io
 import math
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import IO, Any
 import numpy as np
 
 from theory.bridge.reading import Header, TensorFile, check_promise
+
+HEAD = 2**14  # bytes; NumPy accepts no header longer than 10,000
 
 
 @contextlib.contextmanager
@@ -46,10 +49,11 @@ def _load(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
 
 def _header(stream: IO[Any], size: int) -> Header:
     """Shape and dtype; a header that promises more bytes than there are would allocate them."""
-    version = np.lib.format.read_magic(stream)
+    head = io.BytesIO(stream.read(HEAD))  # a forged length of the header must not be allocated
+    version = np.lib.format.read_magic(head)
     old = version == (1, 0)
     read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = read(head)
     if not dtype.hasobject:
         check_promise(math.prod(shape) * dtype.itemsize, size)
     return Header(shape, str(dtype))
