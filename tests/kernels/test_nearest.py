@@ -1,11 +1,12 @@
 """Labels and nearest facets against brute force by direct differences, over dtypes and blocks."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory import nearest
+from theory import nearest, pruning, screening
 from theory.partition import PowerDiagram
 
 RNG = np.random.default_rng(20)
@@ -154,7 +155,7 @@ def test_any_batch_shape(shape: tuple[int, ...]):
 def test_the_exhaustive_minimum_over_any_number_of_classes(modes: int):
     table = RNG.integers(0, 6, (20, modes)).astype(float)  # many ties
     exact = lambda j: jnp.take_along_axis(jnp.asarray(table), j, axis=1)  # noqa: E731
-    best, value = nearest._exhaustive(exact, 20, modes)
+    best, value = screening._exhaustive(exact, 20, modes)
     np.testing.assert_array_equal(best, table.argmin(axis=1))
     np.testing.assert_array_equal(value, table.min(axis=1))
 
@@ -183,7 +184,7 @@ def test_without_x64_the_answer_is_right_to_float32(layout):
 @pytest.fixture
 def tiny_blocks(monkeypatch: pytest.MonkeyPatch):
     """Many blocks of classes and many chunks of rows at small sizes."""
-    monkeypatch.setattr(nearest, "BLOCK", 7)
+    monkeypatch.setattr(screening, "BLOCK", 7)
     monkeypatch.setattr(nearest, "CELLS", 160)
     jax.clear_caches()
     yield
@@ -192,13 +193,13 @@ def tiny_blocks(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.usefixtures("tiny_blocks")
 def test_many_blocks_and_chunks_and_the_fallback_equal_brute_force(monkeypatch):
-    taken, real = [], nearest._exhaustive
+    taken, real = [], screening._exhaustive
 
     def counted(exact, rows, modes):
         jax.debug.callback(lambda: taken.append(rows))
         return real(exact, rows, modes)
 
-    monkeypatch.setattr(nearest, "_exhaustive", counted)
+    monkeypatch.setattr(screening, "_exhaustive", counted)
     x = RNG.normal(size=(50, 6)).astype(np.float32)
     for layout in LAYOUTS:
         check(PowerDiagram(layout().astype(np.float32), shared_offsets()), x)
@@ -208,5 +209,70 @@ def test_many_blocks_and_chunks_and_the_fallback_equal_brute_force(monkeypatch):
 
 
 def test_more_classes_than_a_block():
-    diagram = PowerDiagram(RNG.normal(size=(nearest.BLOCK + 5, 3)).astype(np.float32))
+    diagram = PowerDiagram(RNG.normal(size=(screening.BLOCK + 5, 3)).astype(np.float32))
     check(diagram, RNG.normal(size=(40, 3)).astype(np.float32))
+
+
+def crowd(layout: str, modes: int = 640, dimension: int = 24) -> np.ndarray:
+    """Ten groups of classes, two more than pruning opens."""
+    sites = RNG.normal(size=(modes, dimension))
+    if layout == "far from the origin":
+        return 1000 + sites
+    if layout == "duplicates":
+        return np.repeat(sites[::2], 2, axis=0)
+    if layout == "clustered":
+        return np.repeat(5 * sites[::10], 10, axis=0) + 0.01 * sites
+    if layout == "of many lengths":
+        return sites * RNG.uniform(0.01, 3, (modes, 1))
+    return sites
+
+
+@pytest.mark.parametrize(
+    "layout", ["random", "far from the origin", "duplicates", "clustered", "of many lengths"]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pruning_equals_brute_force_sure_or_not(layout, dtype, monkeypatch):
+    monkeypatch.setattr(nearest, "MANY", 1)
+    diagram = PowerDiagram(crowd(layout).astype(dtype), np.repeat(RNG.normal(size=64), 10) / 10)
+    x = RNG.normal(size=(100, 24)).astype(dtype)
+    check(diagram, x)
+    np.testing.assert_array_equal(diagram.label(x), brute(diagram, x)[0])
+
+
+def test_what_pruning_is_sure_of_is_right_without_the_screen():
+    """And it is sure of most points of a random head: else it would save nothing."""
+    diagram = PowerDiagram(crowd("random").astype(np.float32))
+    x = RNG.normal(size=(100, 24)).astype(np.float32)
+    screened = pruning.screen(diagram.sites, diagram.offsets, jnp.arange(640))
+    found = pruning.facets(diagram.sites, diagram.offsets, screened, jnp.asarray(x), "float64")
+    label, _, distance = brute(diagram, x)
+    sure = np.asarray(found.sure)
+    assert sure.mean() > 0.7
+    np.testing.assert_array_equal(np.asarray(found.label)[sure], label[sure])
+    np.testing.assert_allclose(np.asarray(found.distance)[sure], distance[sure], rtol=1e-9)
+
+
+def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(monkeypatch):
+    """With too few classes opened the bounds must say so: a wrong neighbour is never sure."""
+    monkeypatch.setattr(pruning, "FACETS", 1)
+    monkeypatch.setattr(pruning, "GROUPS", 1)
+    jax.clear_caches()
+    diagram = PowerDiagram(crowd("of many lengths").astype(np.float32))
+    x = RNG.normal(size=(100, 24)).astype(np.float32)
+    screened = pruning.screen(diagram.sites, diagram.offsets, jnp.arange(640))
+    found = pruning.facets(diagram.sites, diagram.offsets, screened, jnp.asarray(x), "float64")
+    jax.clear_caches()
+    wrong = np.abs(np.asarray(found.distance) - brute(diagram, x)[2]) > 1e-9
+    assert wrong.sum() > 5
+    assert not np.any(wrong & np.asarray(found.sure))
+
+
+def test_classes_switched_off_and_padding_are_never_chosen(monkeypatch):
+    monkeypatch.setattr(nearest, "MANY", 1)
+    offsets = np.full(70, -np.inf)
+    offsets[[3, 40, 69]] = 0.0
+    diagram = PowerDiagram(RNG.normal(size=(70, 6)), np.zeros(70))
+    diagram = eqx.tree_at(lambda d: d.offsets, diagram, jnp.asarray(offsets))
+    got = diagram.nearest_facet(RNG.normal(size=(50, 6)))
+    assert set(np.asarray(got.label)) | set(np.asarray(got.neighbour)) <= {3, 40, 69}
+    assert np.isfinite(got.distance).all()

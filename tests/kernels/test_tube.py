@@ -269,3 +269,17 @@ def test_a_denoiser_sees_the_noisy_latents():
     got = flip_rate(jax.random.key(12), clean, half_space(2), 0.1, denoiser)
     assert got.value == 0.5  # the mean 0 is labelled 0, as the second latent is
     assert 0 < np.abs(seen[0] - clean).max() < 1
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-7, 0.0])
+def test_the_union_bound_in_blocks_and_of_near_duplicates(apart, latents, monkeypatch):
+    """A block of near-duplicates is taken by differences: products would lose its distances."""
+    monkeypatch.setattr(tube, "BLOCK", 3)
+    jax.clear_caches()
+    rng = np.random.default_rng(8)
+    sites = np.repeat(rng.normal(size=(4, 3)), 2, axis=0)
+    sites[1::2] += apart * rng.normal(size=(4, 3))
+    readout = PowerDiagram(sites)
+    _, upper = sandwich(latents, readout, 0.1)
+    jax.clear_caches()
+    assert upper.value == pytest.approx(brute_sides(latents, readout, 0.1)[1].mean(), rel=1e-8)

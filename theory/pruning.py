@@ -1,0 +1,165 @@
+"""Labels and nearest facets among very many classes from one product, by pruning.
+
+The scores of some rows with all classes are made once and looked at in groups of GROUP classes.
+Since ‖a_y − a_j‖ ≤ ‖a_y − c‖ + ‖a_j − c‖ for every c (here the mean of the sites, which makes the
+right-hand side small), a group with best score s_g lies no nearer to a point of cell y than
+
+    (s_y − s_g) / (‖a_y − c‖ + max_{j ∈ g} ‖a_j − c‖).
+
+The best groups are opened, the same bound is taken class by class, and the few classes with the
+smallest are *decided* by direct differences in the widest enabled dtype. A row is `sure` when the
+bounds of all other groups and classes, less what rounding can do, exclude them.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from theory.screening import first_minimum, heights, lengths, rounding
+
+GROUP = 64  # classes of a group
+GROUPS = 8  # groups opened in each row
+LABELS = 4  # classes whose score is decided
+FACETS = 16  # classes whose distance is decided
+
+Rows = Float[Array, "rows n"]
+
+
+class Screen(NamedTuple):
+    """The sites as the product sees them; padded at the end to whole groups by classes at −∞.
+
+    Fields:
+        sites: a_j − c, shape (padded, n).
+        offsets: b_j, shape (padded,).
+        lengths: ‖a_j − c‖, shape (padded,).
+        heights: |b_j|, 0 where b_j = −∞.
+        groups: equal for equal sites; −1 in the padding.
+    """
+
+    sites: Float[Array, "padded n"]
+    offsets: Float[Array, " padded"]
+    lengths: Float[Array, " padded"]
+    heights: Float[Array, " padded"]
+    groups: Int[Array, " padded"]
+
+
+class Pruned(NamedTuple):
+    """Label, neighbour and distance of each row, right where `sure`."""
+
+    label: Int[Array, " rows"]
+    neighbour: Int[Array, " rows"]
+    distance: Float[Array, " rows"]
+    sure: Bool[Array, " rows"]
+
+
+class _Opened(NamedTuple):
+    """A row's best groups, class by class, its label, and what was left out."""
+
+    classes: Int[Array, "rows near"]
+    scores: Float[Array, "rows near"]
+    others: Float[Array, "rows all"]  # best score of each group; −∞ for those opened
+    label: Int[Array, " rows"]
+    score: Float[Array, " rows"]
+    sure: Bool[Array, " rows"]
+
+
+@jax.jit
+def screen(sites: Array, offsets: Array, groups: Int[Array, " modes"]) -> Screen:
+    """Centre and pad once what every chunk of rows needs."""
+    fill = (0, -len(sites) % GROUP)
+    centred = jnp.pad(sites - jnp.mean(sites, axis=0), (fill, (0, 0)))
+    return Screen(
+        centred,
+        jnp.pad(offsets, fill, constant_values=-jnp.inf),
+        lengths(centred),
+        jnp.pad(heights(offsets), fill),
+        jnp.pad(groups, fill, constant_values=-1),
+    )
+
+
+@partial(jax.jit, static_argnames="wide")
+def labels(
+    sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str
+) -> tuple[Int[Array, " rows"], Bool[Array, " rows"]]:
+    """argmax_j ⟨a_j, x⟩ + b_j, ties to the smaller index, and whether it is sure."""
+    opened = _open(sites, offsets, screened, x, wide)
+    return opened.label, opened.sure
+
+
+@partial(jax.jit, static_argnames="wide")
+def facets(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -> Pruned:
+    """The nearest facet of every row, decided in dtype `wide`, and whether it is sure."""
+    opened = _open(sites, offsets, screened, x, wide)
+    y, classes = opened.label, opened.classes
+    bounds = _bounds(screened, x, opened, opened.scores, classes)
+    same = screened.groups[classes] == screened.groups[y][:, None]
+    bounds = jnp.where(same, jnp.inf, bounds)
+    few = min(FACETS, bounds.shape[1] - 1)
+    least, at = lax.top_k(-bounds, few + 1)
+    nearest = jnp.take_along_axis(classes, at[:, :few], axis=1)
+    distance = _distances(sites, offsets, x, y, nearest, wide)
+    distance = jnp.where(jnp.isfinite(least[:, :few]), distance, jnp.inf)
+    neighbour, shortest = first_minimum(nearest, distance)
+    rest = jnp.minimum(-least[:, few], jnp.min(_group_bounds(screened, x, opened), axis=1))
+    sure = opened.sure & (rest > shortest)
+    return Pruned(y, jnp.where(jnp.isfinite(shortest), neighbour, -1), shortest, sure)
+
+
+def _open(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -> _Opened:
+    scores = jnp.matmul(x, screened.sites.T, precision="highest") + screened.offsets
+    grouped = scores.reshape(len(x), -1, GROUP)
+    best = jnp.max(grouped, axis=2)
+    opened = lax.top_k(best, min(GROUPS, best.shape[1]))[1]
+    near = jnp.take_along_axis(grouped, opened[..., None], axis=1).reshape(len(x), -1)
+    classes = (opened[..., None] * GROUP + jnp.arange(GROUP)).reshape(len(x), -1)
+    others = jnp.put_along_axis(best, opened, -jnp.inf, axis=1, inplace=False)
+    first, at = lax.top_k(near, LABELS + 1)
+    few = jnp.take_along_axis(classes, at[:, :LABELS], axis=1)
+    exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide))
+    exact = jnp.where(jnp.isfinite(first[:, :LABELS]), exact + offsets[few].astype(wide), -jnp.inf)
+    label, _ = first_minimum(few, -exact)
+    score = jnp.max(jnp.where(few == label[:, None], first[:, :LABELS], -jnp.inf), axis=1)
+    loose = rounding(x, sites) * (
+        lengths(x) * jnp.max(screened.lengths) + jnp.max(screened.heights)
+    )
+    rest = jnp.maximum(first[:, LABELS], jnp.max(others, axis=1))
+    return _Opened(classes, near, others, label, score, score - rest > 2 * loose)
+
+
+def _bounds(
+    screened: Screen, x: Rows, opened: _Opened, scores: Array, classes: Array
+) -> Float[Array, "rows near"]:
+    """The lower bound of the distance to the hyperplane of each class."""
+    return _bound(x, screened, opened, scores, screened.lengths[classes], screened.heights[classes])
+
+
+def _group_bounds(screened: Screen, x: Rows, opened: _Opened) -> Float[Array, "rows all"]:
+    """The lower bound of the distance to any hyperplane of each group that was not opened."""
+    reach, height = (
+        jnp.max(each.reshape(-1, GROUP), axis=1) for each in (screened.lengths, screened.heights)
+    )
+    return _bound(x, screened, opened, opened.others, reach, height)
+
+
+def _bound(
+    x: Rows, screened: Screen, opened: _Opened, scores: Array, reach: Array, height: Array
+) -> Array:
+    slack, y = rounding(x, screened.sites), opened.label
+    reach = reach + screened.lengths[y][:, None]
+    loose = slack * (lengths(x)[:, None] * reach + height + screened.heights[y][:, None])
+    gap = jnp.maximum(opened.score[:, None] - scores - loose, 0)
+    return jnp.where(reach > 0, gap / (reach * (1 + slack)), 0)
+
+
+def _distances(
+    sites: Array, offsets: Array, x: Rows, y: Array, classes: Array, wide: str
+) -> Float[Array, "rows k"]:
+    """δ_j by direct differences, which near-duplicate sites do not cancel."""
+    apart = sites[y].astype(wide)[:, None, :] - sites[classes].astype(wide)
+    gap = jnp.einsum("rn,rkn->rk", x.astype(wide), apart)
+    gap = gap + (offsets[y].astype(wide)[:, None] - offsets[classes].astype(wide))
+    return jnp.maximum(gap, 0) / jnp.linalg.norm(apart, axis=-1)
