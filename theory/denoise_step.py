@@ -49,20 +49,29 @@ def steps(
     *,
     samples: int,
     score: bool = True,
+    latents: Rows | None = None,
 ) -> Iterator[Step]:
     """Exact denoising steps at noise s of independent latents, in chunks of one shape.
 
+    With `latents` these are taken as Z, and μ is the posterior mean of the mixture as a model of
+    their law.
+
     Raises:
-        ValueError: when s is not positive and finite, samples < 2, dimensions differ, or a latent
-            has no facet (all sites are equal).
+        ValueError: when s is not positive and finite, samples < 2, dimensions differ, there are
+            not as many latents as samples, or a latent has no facet (all sites are equal).
     """
     check_scale("scale", scale)
     check_count("samples", samples, 2)
     check_pair(mixture, diagram)
+    if latents is not None and latents.shape != (samples, mixture.dimension):
+        raise ValueError(
+            f"latents must have shape {(samples, mixture.dimension)}, got {latents.shape}"
+        )
     size = min(ROWS, samples)
     for number, first in enumerate(range(0, samples, size)):
         draw_key, rest = jax.random.split(jax.random.fold_in(key, number))
-        clean, residual = _draw(draw_key, mixture, scale, size, score)
+        given = None if latents is None else _filled(latents[first : first + size], size)
+        clean, residual = _draw(draw_key, mixture, scale, size, score, given)
         facet = diagram.nearest_facet(clean)
         if not bool(jnp.all(facet.neighbour >= 0)):
             raise ValueError("a latent has no facet: the sites of the readout are all equal")
@@ -72,13 +81,23 @@ def steps(
 
 @partial(jax.jit, static_argnames="size")
 def _draw(
-    key: PRNGKeyArray, mixture: Mixture, scale: Array | float, size: int, score: Array | bool
+    key: PRNGKeyArray,
+    mixture: Mixture,
+    scale: Array | float,
+    size: int,
+    score: Array | bool,
+    given: Rows | None,
 ) -> tuple[Rows, Rows]:
     latent_key, noise_key = jax.random.split(key)
-    clean, _ = mixture.sample(latent_key, size)
+    clean = mixture.sample(latent_key, size)[0] if given is None else given
     noise = normal(noise_key, clean.shape, clean.dtype.name)
     noise = scale * noise
     return clean, jnp.where(score, mixture.posterior_mean(clean + noise, scale) - clean, noise)
+
+
+def _filled(rows: Rows, size: int) -> Rows:
+    """The last rows, repeated to a whole chunk."""
+    return jnp.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
 
 
 @jax.jit

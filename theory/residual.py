@@ -132,9 +132,12 @@ def geometry(
     *,
     samples: int,
     score: bool = True,
+    latents: Rows | None = None,
     tolerance: float | None = None,
 ) -> Geometry:
     """Row-space share of the residual and its alignment with the nearest facet, by sampling.
+
+    `latents`, shape (samples, n), independent of each other, are taken as Z if given.
 
     Raises:
         ValueError: as `steps` and `row_space`.
@@ -142,7 +145,7 @@ def geometry(
     space = row_space(diagram, tolerance)
     basis, spectrum = jnp.asarray(space.basis), jnp.asarray(space.spectrum)
     found = Moments((7,))
-    for step in steps(key, mixture, diagram, scale, samples=samples, score=score):
+    for step in steps(key, mixture, diagram, scale, samples=samples, score=score, latents=latents):
         features = _features(step.residual, step.towards, basis, spectrum)
         found.add(np.asarray(features)[: step.live])
     unit = diagram.dimension / float(np.sum(space.spectrum**2))

@@ -110,6 +110,7 @@ def sensitivity(
     samples: int,
     decoders: Sequence[Decoder] | None = None,
     score: bool = True,
+    latents: Rows | None = None,
 ) -> list[Sensitivity]:
     """How each decoder responds to steps from Z along DIRECTIONS, all on the same latents.
 
@@ -127,6 +128,7 @@ def sensitivity(
         decoders: maps of rows to outputs, `logits` of the readout if None. Outputs are taken as
             logits by flips and cross-entropy; a shift common to all logits counts in `output`.
         score: False for X − Z in place of r.
+        latents: Z, shape (samples, n), independent of each other; drawn from `mixture` if None.
 
     Raises:
         ValueError: as `steps`, or on lengths that are none or not positive and finite.
@@ -136,7 +138,7 @@ def sensitivity(
         raise ValueError(f"lengths must be positive and finite, at least one, got {lengths}")
     decoders = (logits(diagram),) if decoders is None else decoders
     found = [Sensitivity(1 if fixed is None else len(fixed)) for _ in decoders]
-    for step in steps(key, mixture, diagram, scale, samples=samples, score=score):
+    for step in steps(key, mixture, diagram, scale, samples=samples, score=score, latents=latents):
         noise = normal(step.key, step.clean.shape, step.clean.dtype.name)
         length = _lengths(step.residual, fixed)
         for one, decoder in zip(found, decoders, strict=True):
