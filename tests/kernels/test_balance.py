@@ -113,6 +113,7 @@ def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites():
     np.testing.assert_allclose(-laplacian[pairs] * np.sqrt(2), areas.value[pairs], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_empty_cells_are_filled():
     """At offsets 0 the inner sites have no cell at all."""
     sites = np.concatenate([np.eye(3), -np.eye(3), 0.1 * np.eye(3)])
@@ -130,6 +131,7 @@ def test_empty_cells_are_filled():
     assert certificate.upper < 0.05
 
 
+@pytest.mark.slow
 def test_scale_of_the_sites_does_not_matter():
     sites = np.asarray(random_sites(10, 3).sites)
     small, _ = balance(key(), PowerDiagram(sites), lines=1 << 13)

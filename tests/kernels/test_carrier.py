@@ -162,6 +162,7 @@ def test_churn_draws_the_same_noise_at_both_ends():
     assert found(other).isotropic.value < same.isotropic.value - 0.05
 
 
+@pytest.mark.slow
 def test_sequences_are_perturbed_at_once_and_count_as_one():
     chain = dirichlet_chain(fresh(9), 8, 0.3)
     denoiser = ChainDenoiser(chain, jnp.asarray(TABLE))

@@ -99,6 +99,7 @@ def test_the_gradient_is_the_difference_of_perimeters_at_equal_masses():
     check_rejects(check_mean, excess(0 * slope), 0.0, FAILURE)
 
 
+@pytest.mark.slow
 def test_scaling_and_shifting_the_sites_changes_no_perimeter(monkeypatch: pytest.MonkeyPatch):
     """Scaled sites with scaled offsets, or a common shift, leave every cell as it is."""
     diagram = random_balanced()
@@ -207,6 +208,7 @@ def test_lloyd_ends_at_centroids_and_shortens_the_boundary():
     assert perimeter(ended, common) < 0.97 * perimeter(start, common)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("move", [lloyd, descend])
 def test_a_cell_that_was_lost_is_regained_and_masses_are_met_at_the_end(move):
     start = random_balanced()

@@ -63,6 +63,7 @@ def test_between_hard_and_soft_the_latent_is_between():
     np.testing.assert_allclose(part, 0.75 * hard + 0.25 * soft, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_quality_of_hard_and_soft():
     """Hard has the truth; soft, which always says the same after the same, loses entropy."""
     language = Language(dirichlet_chain(fresh(5), 12, 0.3), 3 * jnp.eye(12))
@@ -77,6 +78,7 @@ def test_quality_of_hard_and_soft():
     assert soft.entropy.interval().upper < hard.entropy.interval().lower
 
 
+@pytest.mark.slow
 def test_a_language_of_pairs_is_read_through_its_tokens():
     language = Language(dirichlet_pairs(fresh(7), 3, 0.5), 3 * jnp.eye(3), order=2)
     tokens = language.read(feed_back(fresh(8), language, left_to_right(6), sequences=4096))

@@ -39,6 +39,7 @@ def test_the_plane_has_its_own_formula(first, second):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_moments_are_those_of_many_pairs(order):
     states = CHAIN if order == 1 else dirichlet_pairs(jax.random.key(3), 12, 0.5)

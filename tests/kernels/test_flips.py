@@ -117,6 +117,7 @@ def test_lines_and_counts_agree(uneven, along_lines: LineFlips):
     assert counted.difference.sem < 0.5 * math.hypot(counted.raw.sem, counted.mean.sem)
 
 
+@pytest.mark.slow
 def test_flips_between_cells_are_their_facets():
     """Σ over pairs is the rate; each is √(2/π)·s·∫_{F_ij} p up to second order, 10% here."""
     law, diagram = standard(3), orthants(3)

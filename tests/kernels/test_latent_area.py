@@ -60,6 +60,7 @@ def test_one_standard_mode_is_the_gaussian_perimeter():
     assert halved.value == pytest.approx(found.value / 2, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_margins_of_drawn_latents_give_the_same_area():
     """The density of δ(Z) at zero knows nothing of lines."""
     rng = np.random.default_rng(7)

@@ -28,10 +28,8 @@ def searched(modes: int, dimension: int) -> Found:
     return minimal.minimal(key(), modes, dimension, effort=0.5)
 
 
-@pytest.mark.parametrize(
-    ("modes", "dimension"),
-    [(3, 2), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((4, 3), (5, 8)))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("modes", "dimension"), [(3, 2), (4, 3), (5, 8)])
 def test_up_to_n_plus_1_cells_the_cluster_is_found_within_a_percent(modes: int, dimension: int):
     found, floor = searched(modes, dimension), bound.interface_floor(modes)
     sites = np.asarray(found.diagram.sites)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.kernels.test_sampler import CHAIN, TABLE
 from tests.refusals import refusals
@@ -28,6 +29,7 @@ def differenced(steps, z: jax.Array) -> float:
     return largest
 
 
+@pytest.mark.slow
 def test_norms_are_those_of_differences_and_obey_the_chain_rule():
     steps = plan("exact", RECTIFIED_FLOW, times("uniform", 3))
     found = step_stiffness(LANGUAGE.denoiser(), steps, Z)

@@ -77,6 +77,7 @@ def test_leaks_hold_the_interval_of_the_stiffness(hierarchy):
     np.testing.assert_allclose(y, 1 - 0.9**x)
 
 
+@pytest.mark.slow
 def test_small_tables_draw():
     assert depth_hierarchy.draw([]) == {}
     for name in dict.fromkeys(row["family"] for row in hierarchies()):

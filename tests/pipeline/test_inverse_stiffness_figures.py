@@ -99,6 +99,7 @@ def test_sharp_maps_are_over_their_perimeter(separated):
     assert {row["raw_limit"] / row["perimeter"] for row in rows} <= limits
 
 
+@pytest.mark.slow
 def test_small_tables_draw():
     assert inverse_stiffness.draw([]) == {}
     for name in dict.fromkeys(row["family"] for row in maps()):

@@ -156,6 +156,7 @@ def measured_slope(found: Contraction) -> Estimate:
     return limit((1 - (value[:, None] + influence) / ROOT_PI) / found.scales[:, None])
 
 
+@pytest.mark.slow
 def test_the_first_correction_of_mapped_points():
     found = sharp(simplicial_cluster(8), 16 * BATCH, 30, (0.08, 0.16, 0.32))
     got, exact = measured_slope(found), predicted.simplicial_correction(8)

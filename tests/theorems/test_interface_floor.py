@@ -130,6 +130,7 @@ def test_the_floor_is_met_in_every_orientation(rotation: np.ndarray, seed: int):
     check_mean(excess, 0.0, 1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(drawn=strategies.diagrams(8, 3, apart=0.5), seed=st.integers(0, 2**31))
 def test_no_balanced_diagram_lies_below_the_floor_of_its_measured_masses(
@@ -231,6 +232,7 @@ def test_counting_every_facet_twice_is_refuted():
     check_rejects(check_mean, got, 2 * bound.interface_floor(8), FAILURE)
 
 
+@pytest.mark.slow
 def test_orthants_grow_as_log_and_not_as_root_log():
     dimensions = np.arange(2, 9)
     found = [

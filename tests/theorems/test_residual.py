@@ -210,6 +210,7 @@ def test_dabi_along_the_normal_tends_to_twice_the_inverse_of_the_mean_cosine():
         check_rejects(check_mean, ratio, math.sqrt(DIMENSION), FAILURE)
 
 
+@pytest.mark.slow
 def test_residuals_of_little_noise_flip_as_isotropic_steps_do():
     """Over isotropic steps of the same lengths: 1 + O(s²) as s → 0, above 2 at s = 3.
 

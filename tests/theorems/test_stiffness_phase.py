@@ -124,6 +124,7 @@ def drawn_network(seed: int, modes: int, dimension: int, stiffness: float) -> Li
     return lipschitz_network(jax.random.key(seed), modes, dimension, stiffness, **options)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
@@ -173,6 +174,7 @@ def test_no_certified_map_reaches_its_masses_with_less_than_the_floor(
 # The interval that all this rests on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modes", "share"), [(2, 0.1), (8, 0.3)])
 def test_the_interval_misses_as_often_as_it_says(modes: int, share: float):
     """2000 intervals at a failure probability of 0.05, each from 400 leads of its own."""

@@ -254,6 +254,7 @@ def test_the_posterior_mean_can_flip_less_than_the_lower_side():
     check_at_most(mean, 0.0862, FAILURE)
 
 
+@pytest.mark.slow
 def test_the_upper_side_needs_every_class():
     """With the nearest facet alone, E min(1, Q(δ/s)) is no upper side once there are ridges."""
     diagram = simplicial_cluster(8)
