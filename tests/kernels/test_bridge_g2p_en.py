@@ -118,6 +118,20 @@ def test_one_step_by_hand(pair):
     np.testing.assert_allclose(logits, expected[0], rtol=TOLERANCE, atol=TOLERANCE)
 
 
+def test_what_is_fed_back_is_read(pair):
+    """Two words begun; then one reads its phoneme, the other an average."""
+    model, tensors = pair
+    phonemes, states, _ = forward("bridge", tensors)
+    context, z = model.begin(["bridge", "bridge"])
+    np.testing.assert_allclose(z, states[[0, 0]], rtol=0, atol=TOLERANCE)
+    mean = np.full(74, 1 / 74) @ tensors["dec_emb"]
+    fed = jnp.stack([model.table[phonemes[0]], jnp.asarray(mean, model.table.dtype)])
+    context, z = model.advance(context, z, fed)
+    soft = gru(mean, states[0], tensors, "dec")
+    np.testing.assert_allclose(z, [states[1], soft], rtol=0, atol=TOLERANCE)
+    assert jax.tree.leaves(context) == []
+
+
 def test_batch_equals_one_by_one(pair):
     model, _ = pair
     words = english_words(g2p_en.CHUNK + 5)

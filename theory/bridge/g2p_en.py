@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from theory.bridge.formats import read_tensor
+from theory.bridge.checkpoint import read_shaped
 from theory.bridge.readout import readout
 from theory.partition import PowerDiagram
 
@@ -30,6 +30,7 @@ START, STOP = PHONEMES.index("<s>"), PHONEMES.index("</s>")
 STEPS = 20  # the package stops here, with or without </s>
 LENGTHS = (16, 64)  # padded spellings, </s> included: two compilations serve every word
 CHUNK = 64  # words a call, always, for the same reason
+PACKAGE = "g2p-en 2.1.0"
 
 
 class Cell(eqx.Module):
@@ -76,7 +77,10 @@ class Latents(NamedTuple):
 
 
 class G2P(eqx.Module):
-    """Encoder, decoder and linear head; `from_file` reads them from the package's checkpoint."""
+    """Encoder, decoder and linear head; `from_file` reads them from the package's checkpoint.
+
+    It is an `Autoregressive` decoder, whose context is empty: its state is the latent.
+    """
 
     enc_emb: Float[Array, "graphemes embedding"]
     encoder: Cell
@@ -93,17 +97,45 @@ class G2P(eqx.Module):
             FileNotFoundError: when there is no such file.
             ValueError: when a tensor is missing, torn, not finite or of another shape.
         """
-        fc_w = _tensor(path, "fc_w", (len(PHONEMES), None))
-        enc_emb = _tensor(path, "enc_emb", (len(GRAPHEMES), None))
-        dec_emb = _tensor(path, "dec_emb", (len(PHONEMES), None))
+        shapes = {
+            "enc_emb": (len(GRAPHEMES), None),
+            "dec_emb": (len(PHONEMES), None),
+            "fc_w": (len(PHONEMES), None),
+            "fc_b": (len(PHONEMES),),
+        }
+        tensors = read_shaped(path, shapes, PACKAGE)
+        hidden = tensors["fc_w"].shape[1]
         return cls(
-            enc_emb=enc_emb,
-            encoder=_cell(path, "enc", enc_emb.shape[1], fc_w.shape[1]),
-            dec_emb=dec_emb,
-            decoder=_cell(path, "dec", dec_emb.shape[1], fc_w.shape[1]),
-            fc_w=fc_w,
-            fc_b=_tensor(path, "fc_b", (len(PHONEMES),)),
+            encoder=_cell(path, "enc", tensors["enc_emb"].shape[1], hidden),
+            decoder=_cell(path, "dec", tensors["dec_emb"].shape[1], hidden),
+            **tensors,
         )
+
+    @property
+    def table(self) -> Float[Array, "phonemes embedding"]:
+        """What the decoder reads of every phoneme and mark."""
+        return self.dec_emb
+
+    def head(self) -> PowerDiagram:
+        """The readout argmax_y ⟨w_y, h⟩ + b_y over the 74 phonemes and marks."""
+        return readout(self.fc_w, self.fc_b)
+
+    def begin(self, words: Sequence[str]) -> tuple[tuple[()], Float[Array, "words hidden"]]:
+        """No context, and the states from which the first phonemes are read; see `advance`.
+
+        Raises:
+            ValueError: as in `decode`.
+        """
+        return (), _first_states(self, *map(jnp.asarray, spellings(words)))
+
+    def advance(
+        self,
+        context: tuple[()],
+        z: Float[Array, "rows hidden"],
+        fed: Float[Array, "rows embedding"],
+    ) -> tuple[tuple[()], Float[Array, "rows hidden"]]:
+        """The states after `fed` was read; all that the decoder remembers is its state."""
+        return context, jax.vmap(self.decoder)(fed, z)
 
     def encode(
         self, graphemes: Int[Array, " length"], length: Int[Array, ""]
@@ -131,8 +163,6 @@ class G2P(eqx.Module):
         Raises:
             ValueError: on no words, or a word that is empty, too long, or not of a–z alone.
         """
-        if isinstance(words, str) or len(words) == 0:
-            raise ValueError(f"expected a list of at least one word, got {words!r}")
         graphemes, lengths = spellings(words)
         parts = []
         for first in range(0, len(words), CHUNK):
@@ -161,10 +191,6 @@ class G2P(eqx.Module):
         word, step = np.nonzero(done.emitted)
         return Latents(done.states[word, step], word, step, done.phonemes[word, step])
 
-    def head(self) -> PowerDiagram:
-        """The readout argmax_y ⟨w_y, h⟩ + b_y over the 74 phonemes and marks."""
-        return readout(self.fc_w, self.fc_b)
-
 
 def spellings(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Grapheme indices, </s> appended, padded to one of `LENGTHS`; and the true lengths.
@@ -173,8 +199,10 @@ def spellings(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     an accent would be mispronounced without a word.
 
     Raises:
-        ValueError: on a word that is empty, too long, or not of a–z alone.
+        ValueError: on no words, or a word that is empty, too long, or not of a–z alone.
     """
+    if isinstance(words, str) or len(words) == 0:
+        raise ValueError(f"expected a list of at least one word, got {words!r}")
     longest = max(map(len, words)) + 1
     if longest > LENGTHS[-1]:
         word = max(words, key=len)
@@ -188,6 +216,15 @@ def spellings(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             )
         row[: len(word) + 1] = [*map(GRAPHEMES.index, word), GRAPHEMES.index("</s>")]
     return graphemes, np.array([len(word) + 1 for word in words], np.int32)
+
+
+@eqx.filter_jit
+def _first_states(
+    model: G2P, graphemes: Int[Array, "words length"], lengths: Int[Array, " words"]
+) -> Float[Array, "words hidden"]:
+    """What the decoder makes of <s> and the encoder's states."""
+    states = jax.vmap(model.encode)(graphemes, lengths)
+    return jax.vmap(model.decoder, (None, 0))(model.table[START], states)
 
 
 @eqx.filter_jit
@@ -212,21 +249,9 @@ def _cell(path: str | os.PathLike[str], side: str, embedding: int, hidden: int) 
     """The encoder's or the decoder's cell."""
     gates = 3 * hidden
     shapes = {
-        "w_ih": (gates, embedding),
-        "w_hh": (gates, hidden),
-        "b_ih": (gates,),
-        "b_hh": (gates,),
+        f"{side}_w_ih": (gates, embedding),
+        f"{side}_w_hh": (gates, hidden),
+        f"{side}_b_ih": (gates,),
+        f"{side}_b_hh": (gates,),
     }
-    return Cell(**{name: _tensor(path, f"{side}_{name}", s) for name, s in shapes.items()})
-
-
-def _tensor(path: str | os.PathLike[str], name: str, shape: tuple[int | None, ...]) -> Array:
-    """One tensor, its shape checked; None stands for any size."""
-    tensor = read_tensor(f"{os.fspath(path)}:{name}", rank=len(shape))
-    for got, wanted in zip(tensor.shape, shape, strict=True):
-        if wanted is not None and got != wanted:
-            raise ValueError(
-                f"{path}:{name} has shape {tensor.shape}, expected {shape}; "
-                "give the checkpoint of g2p-en 2.1.0"
-            )
-    return jnp.asarray(tensor)
+    return Cell(*read_shaped(path, shapes, PACKAGE).values())
