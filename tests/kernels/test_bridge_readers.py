@@ -1,4 +1,4 @@
-"""GGUF, ONNX and HDF5 in particular: what they hold beside plain arrays, and what is refused."""
+"""GGUF, ONNX and HDF5: what they hold beside plain arrays, and what of GGUF and ONNX is refused."""
 
 import pickle
 import struct
@@ -210,69 +210,3 @@ def test_onnx_never_opens_another_file(tmp_path):
     onnx.external_data_helper.set_external_data(tensor, location="secret")
     tensor.ClearField("raw_data")
     assert "lie in another file" in refusal(read_tensors, onnx_with(tmp_path, tensor))
-
-
-def hdf5_with(tmp_path, fill):
-    """A file that `fill` writes into."""
-    path = tmp_path / "a.hdf5"
-    with pytest.importorskip("h5py").File(path, "w") as file:
-        fill(file)
-    return path
-
-
-def test_compressed_hdf5(tmp_path):
-    def fill(file):
-        for name in ("gzip", "lzf"):
-            file.create_dataset(name, data=WEIGHT, compression=name, shuffle=True, fletcher32=True)
-
-    tensors = read_tensors(hdf5_with(tmp_path, fill))
-    for name in ("gzip", "lzf"):
-        np.testing.assert_array_equal(tensors[name], WEIGHT)
-
-
-@pytest.mark.parametrize("compression", [None, "gzip"])
-def test_unwritten_hdf5_allocates_nothing(tmp_path, compression):
-    def fill(file):
-        file.create_dataset("w", (2**20, 2**20), "f4", compression=compression)
-
-    assert "promises 4398046511104 bytes" in refusal(read_tensors, hdf5_with(tmp_path, fill))
-
-
-def test_hdf5_never_opens_another_file(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    (tmp_path / "secret").write_bytes(WEIGHT.tobytes())
-    tensor_files.save_hdf5(tmp_path / "other.h5", {"w": WEIGHT})
-
-    def fill(file):
-        file["b"] = BIAS
-        file["link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/w")
-        size = WEIGHT.nbytes
-        outside = [(str(tmp_path / "secret"), 0, size)]
-        file.create_dataset("external", WEIGHT.shape, "f4", external=outside)
-        layout = h5py.VirtualLayout(WEIGHT.shape, "f4")
-        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "w", WEIGHT.shape)
-        file.create_virtual_dataset("virtual", layout)
-
-    path = hdf5_with(tmp_path, fill)
-    assert sorted(read_headers(path)) == ["b", "external", "virtual"]
-    for name in ("external", "virtual"):
-        assert "lie in another file" in refusal(read_tensors, path, [name])
-
-
-def test_hdf5_that_is_no_plain_array(tmp_path):
-    h5py = pytest.importorskip("h5py")
-
-    def fill(file):
-        file["text"] = "hello"
-        file["none"] = h5py.Empty("f")
-        file["pair"] = np.zeros(3, "i4,f4")
-        file.create_dataset("offset", data=np.ones((4, 4)), scaleoffset=2)
-
-    path = hdf5_with(tmp_path, fill)
-    for name, said in {
-        "text": "dtype of varying length",
-        "none": "at least one entry",
-        "pair": "dtype [('f0'",
-        "offset": "filters [6], expected",
-    }.items():
-        assert said in refusal(read_tensors, path, [name])

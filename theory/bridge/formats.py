@@ -5,6 +5,7 @@ Every refusal is one line: what was expected, what came, what to do.
 
 import difflib
 import errno
+import math
 import os
 import re
 import tokenize
@@ -20,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from theory.bridge import gguf_file, hdf5_file, numpy_file, onnx_file
-from theory.bridge.reading import Header, MissingReader, TensorFile
+from theory.bridge.reading import Header, MissingReader, TensorFile, check_promise
 
 LISTED = 60  # an error that names thousands of tensors names none
 KINDS = {1: "vector, rank 1", 2: "matrix, rank 2"}
@@ -123,7 +124,8 @@ def read_tensors(
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: as `read_tensor`, and when no names are given and no tensor has floats.
+        ValueError: as `read_tensor`, when no names are given and no tensor has floats, and when
+            they would be far more bytes than the file.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -133,6 +135,9 @@ def read_tensors(
             wanted = [_choose(path, file.headers, name, rank=None) for name in names]
         if not wanted:
             raise ValueError(f"{path} holds no floats, but {_listing(file.headers, None)}")
+        with _parsing(path):  # each may pass, and all of them together be too much
+            entries = sum(math.prod(file.headers[name].shape) for name in wanted)
+            check_promise(4 * entries, path.stat().st_size, compressed=True)
         return {name: _read(path, file, name, rank=None) for name in wanted}
 
 
