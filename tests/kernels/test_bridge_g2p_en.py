@@ -132,6 +132,12 @@ def test_what_is_fed_back_is_read(pair):
     assert jax.tree.leaves(context) == []
 
 
+def test_what_was_said_ends_at_the_first_end():
+    names = ["T", "</s>", "S", "</s>"]
+    tokens = np.array([[PHONEMES.index(name) for name in names], [PHONEMES.index("S")] * 4])
+    assert g2p_en.said(tokens) == [["T"], ["S"] * 4]
+
+
 def test_batch_equals_one_by_one(pair):
     model, _ = pair
     words = english_words(g2p_en.CHUNK + 5)

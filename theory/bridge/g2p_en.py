@@ -4,6 +4,7 @@ Port of the inference code of g2p-en 2.1.0 (Park and Kim, Apache-2.0), from its 
 lookup tables and its clean-up of running text are left out: words here are a–z.
 """
 
+import itertools
 import os
 import string
 from collections.abc import Sequence
@@ -176,9 +177,7 @@ class G2P(eqx.Module):
 
     def spell(self, word: str) -> list[str]:
         """The phonemes of one word, without </s>; ValueError as in `decode`."""
-        done = self.decode([word])
-        said = done.phonemes[0][done.emitted[0]]
-        return [PHONEMES[index] for index in said if index != STOP]
+        return said(self.decode([word]).phonemes)[0]
 
     def latents(self, words: Sequence[str]) -> Latents:
         """The decoder's states at every emitted step, the step that emits </s> included.
@@ -190,6 +189,12 @@ class G2P(eqx.Module):
         done = self.decode(words)
         word, step = np.nonzero(done.emitted)
         return Latents(done.states[word, step], word, step, done.phonemes[word, step])
+
+
+def said(tokens: Int[np.ndarray, "words steps"]) -> list[list[str]]:
+    """The phonemes of each row up to its first </s>, or all of them."""
+    rows = ([PHONEMES[token] for token in row] for row in tokens)
+    return [[*itertools.takewhile(PHONEMES[STOP].__ne__, row)] for row in rows]
 
 
 def spellings(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
