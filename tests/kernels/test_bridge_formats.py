@@ -193,6 +193,13 @@ def test_a_header_that_promises_terabytes_allocates_nothing(tmp_path):
     assert "promises 8000000000000 bytes" in message(tmp_path / "a.npz")
 
 
+def test_files_written_by_python_2_are_read(tmp_path):
+    np.save(tmp_path / "a.npy", MATRIX)
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(4, 3), }  ", b"(4L, 3L), }"))
+    np.testing.assert_array_equal(read_tensor(tmp_path / "a.npy", rank=2), MATRIX)
+
+
 class Hostile:
     """Unpickling this would be seen: it raises."""
 

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -201,7 +202,9 @@ def _parsing(path: Path) -> Iterator[None]:
     with path.open("rb"):  # no permission is not a torn file
         pass
     try:
-        yield
+        with warnings.catch_warnings():  # NumPy warns of files written by Python 2, and reads them
+            warnings.simplefilter("ignore")
+            yield
     except MissingReader:
         raise
     except BROKEN as error:
