@@ -1,7 +1,10 @@
-"""Nearest facets, A_W and raw-noise token flips of a decoder head (Theorem 3), over noise s.
+"""Nearest facets, A_W and token flips of real decoder heads (Theorem 3), over noise s.
 
-A cell is one head at one noise; s is a multiple of the median distance to the nearest facet.
-Real heads and any weights a user gives go through the same `head_row` and `noise_row`.
+A cell is one head at one noise; s is a multiple of the median distance to the nearest facet. Raw
+noise is beside the sandwich and the tube law. The posterior mean needs a law of the latents: a
+Gaussian mixture fitted on half of their groups, with the bandwidth that makes the other half
+likeliest. Its flips are counted twice, at latents of the other half, for which the denoiser is a
+model (and at half and twice the bandwidth), and at draws of the mixture, for which it is exact.
 """
 
 import functools
@@ -9,57 +12,63 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
-from theory import bound
-from theory.bridge import catalog
-from theory.bridge.corpus import english_words
-from theory.bridge.g2p_en import G2P
-from theory.estimate import Estimate, proportion_interval, ratio_of_means
-from theory.partition import Facet, PowerDiagram
-from theory.tube import (
-    WINDOW,
-    flip_counts,
-    interface_area,
-    interface_weights,
-    sandwich,
-    window,
+from theory.latent_law import LatentLaw, fit
+from theory.mixture import Mixture
+from theory.tube import flip_counts
+
+from experiments.decoders import DECODERS, check_decoders, sampled
+from experiments.heads import (
+    Head,
+    against_law,
+    concentration,
+    head_row,
+    make_head,
+    noise_row,
+    rates,
 )
 
-from experiments.store import Unavailable
-
-FAILURE = 1e-9
-DECODERS = ("g2p-en",)
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+SCORES = 2e10  # scores times n of a cell's raw flips: the most latents of a large vocabulary
+FEWEST = 400  # latents whose flips are counted however large the vocabulary is
+BANDWIDTHS = {"narrow": 0.5, "": 1.0, "wide": 2.0}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Which heads, how many words of latents, which noises."""
+    """Which heads, how many latents, which noises."""
 
     decoders: tuple[str, ...] = field(
-        default=DECODERS, metadata={"help": f"any of {', '.join(DECODERS)}"}
+        default=("g2p-en", "textgenrnn", "pp-ocr"),
+        metadata={"help": f"any of {', '.join(DECODERS)}"},
     )
-    words: int = field(default=2500, metadata={"help": "distinct English words to spell"})
+    latents: int = field(default=4000, metadata={"help": "latents of real input"})
     ratios: tuple[float, ...] = field(
         default=RATIOS, metadata={"help": "noise s over the median distance to the nearest facet"}
     )
-    draws: int = field(default=32, metadata={"help": "noise draws a latent"})
+    draws: int = field(default=16, metadata={"help": "noise draws a latent"})
+    modes: int = field(default=500, metadata={"help": "Gaussians in the fitted law of latents"})
+    denoised: int = field(default=1000, metadata={"help": "latents denoised at each bandwidth"})
 
     def __post_init__(self) -> None:
-        """ValueError on an unknown decoder, no words, no draws, or a noise that is not positive."""
-        for name in self.decoders:
-            if name not in DECODERS:
-                raise ValueError(f"unknown decoder {name!r}: expected any of {', '.join(DECODERS)}")
-        if self.words < 2 or self.draws < 1:
-            raise ValueError(f"words ≥ 2 and draws ≥ 1, got {self.words} and {self.draws}")
+        """ValueError on an unknown decoder, a count too small, or a noise that is not positive."""
+        check_decoders(self.decoders)
+        if self.latents < 16 or self.draws < 1 or self.modes < 2 or self.denoised < 2:
+            raise ValueError(
+                "expected latents ≥ 16, draws ≥ 1, modes ≥ 2 and denoised ≥ 2, got "
+                f"{self.latents}, {self.draws}, {self.modes} and {self.denoised}"
+            )
         if not self.ratios or not all(0 < r < math.inf for r in self.ratios):
             raise ValueError(f"ratios must be positive and finite, got {self.ratios}")
 
 
 PRESETS = {
-    "quick": Grid(words=300, ratios=(0.05, 0.2, 1.0), draws=8),
-    "default": Grid(),
-    "paper": Grid(ratios=(0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1, 2, 5), draws=512),
+    "quick": Grid(("g2p-en", "textgenrnn"), 600, (0.05, 0.2, 1.0), 8, 100, 200),
+    "default": Grid(ratios=(0.05, 0.2, 1.0, 5.0)),
+    "paper": Grid(
+        tuple(DECODERS), 10_000, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0), 64, 2000, 2000
+    ),
 }
 
 
@@ -68,140 +77,110 @@ class Cell:
     """One head at one noise."""
 
     decoder: str
-    words: int
     ratio: float
+    latents: int
     draws: int
-
-
-@dataclass(frozen=True)
-class Head:
-    """A readout with its latents and where they lie; `group` marks latents of one word."""
-
-    diagram: PowerDiagram
-    latents: np.ndarray
-    facet: Facet
-    group: np.ndarray
+    modes: int
+    denoised: int
 
 
 def cells(grid: Grid) -> list[Cell]:
     """Every head at every noise."""
-    return [Cell(d, grid.words, r, grid.draws) for d in grid.decoders for r in grid.ratios]
+    rest = (grid.latents, grid.draws, grid.modes, grid.denoised)
+    return [Cell(d, r, *rest) for d in grid.decoders for r in grid.ratios]
 
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
-    return 4 + 2e-5 * cell.words * cell.draws
+    large = {"smollm2": 200, "minilm": 60, "pp-ocr": 10, "pp-ocr-blank": 10}
+    return large.get(cell.decoder, 1) + 1e-5 * cell.latents * cell.draws + 1e-5 * cell.modes
 
 
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: the head's geometry, and its flips at this noise beside law and sandwich."""
-    head = decoder_head(cell.decoder, cell.words)
+    head, law = _head(cell.decoder, cell.latents), _law(cell.decoder, cell.latents, cell.modes)
     scale = cell.ratio * float(np.median(np.asarray(head.facet.distance)))
-    return {**head_row(head), **noise_row(key, head, scale, cell.draws)}
-
-
-@functools.lru_cache(maxsize=2)
-def decoder_head(decoder: str, words: int) -> Head:
-    """Latents of a catalogued decoder on English words; kept, since every noise needs them.
-
-    Raises:
-        Unavailable: when its weights cannot be had here.
-    """
-    try:
-        model = G2P.from_file(catalog.locate(decoder))
-    except catalog.WeightsUnavailable as reason:
-        raise Unavailable(str(reason)) from reason
-    latents = model.latents(english_words(words))
-    return make_head(model.head(), np.asarray(latents.states), np.asarray(latents.word))
-
-
-def make_head(diagram: PowerDiagram, latents: np.ndarray, group: np.ndarray | None = None) -> Head:
-    """The latents' nearest facets; without `group` every latent is independent.
-
-    Raises:
-        ValueError: when a latent has no facet to cross (a head with one distinct row).
-    """
-    facet = diagram.nearest_facet(latents)
-    if not np.isfinite(np.asarray(facet.distance)).all():
-        raise ValueError("the head has no facet: its rows are all equal")
-    return Head(diagram, latents, facet, np.arange(len(latents)) if group is None else group)
-
-
-def head_row(head: Head) -> dict[str, Any]:
-    """Distances to the nearest facet, how often it is the runner-up's, and A_W."""
-    distance = np.asarray(head.facet.distance)
-    norm = np.linalg.norm(np.asarray(head.latents, np.float64), axis=1)
-    scores = np.array(head.diagram.scores(head.latents))
-    np.put_along_axis(scores, np.asarray(head.facet.label)[:, None], -np.inf, axis=1)
-    row = {
-        "classes": head.diagram.modes,
-        "dimension": head.diagram.dimension,
-        "latents": len(distance),
-        "distance_median": float(np.median(distance)),
-        "distance_tenth": float(np.quantile(distance, 0.1)),
-        "norm_median": float(np.median(norm)),
-        "relative_median": float(np.median(distance[norm > 0] / norm[norm > 0]))
-        if norm.any()
-        else None,
-        "runner_up_share": float(
-            np.mean(scores.argmax(axis=1) == np.asarray(head.facet.neighbour))
-        ),
-    }
-    found = _area(head)
-    return row | ({"area": found[0]} if found else {})
-
-
-def noise_row(key: Any, head: Head, scale: float, draws: int) -> dict[str, Any]:
-    """Flips of the token under noise s, beside √(2/π)·s·A_W and the sandwich."""
-    counts = flip_counts(key, head.latents, head.diagram, scale, draws=draws)
-    trials = draws * len(counts)
-    flips = Estimate(counts.sum() / trials, _clustered(counts, head.group, draws), 0.0, trials)
-    inside = proportion_interval(flips, FAILURE)
-    lower, upper = sandwich(head.latents, head.diagram, scale)
+    raw_key, pair_key, mean_key, law_key = jax.random.split(key, 4)
+    some = head.part(_spread(len(head.group), _affordable(head, cell.draws)))
     return {
-        "scale": scale,
-        "flips": flips,
-        "flips_lower": inside.lower,
-        "flips_upper": inside.upper,
-        "sandwich_lower": float(lower.value),
-        "sandwich_upper": float(upper.value),
-        **_against_law(head, counts / draws, scale),
+        **_geometry(cell.decoder, cell.latents),
+        "flipped_latents": len(some.group),
+        **noise_row(raw_key, some, scale, cell.draws),
+        **concentration(pair_key, some, scale),
+        "bandwidth": law.bandwidth,
+        "held_out_nats": law.held_out,
+        "repeated": law.repeated,
+        **_modelled(mean_key, head, law, scale, cell.denoised),
+        **_exact(law_key, head, law, scale, cell.denoised),
     }
 
 
-def _area(head: Head) -> tuple[Estimate, np.ndarray] | None:
-    """A_W and its terms latent by latent; None when the latents give no bandwidth or no facet.
-
-    That is: a single latent, or so many of them on a facet that the window closes.
-    """
-    distance = np.asarray(head.facet.distance)
-    if len(distance) < 2 or np.quantile(distance, WINDOW) == 0:
-        return None
-    width = window(distance)
-    area = interface_area(distance, width=width)
-    return (area, interface_weights(distance, width)[0]) if area.value > 0 else None
+@functools.lru_cache(maxsize=1)
+def _head(decoder: str, count: int) -> Head:
+    """The head with its facets; kept, since every noise needs them."""
+    diagram, found = sampled(decoder, count)
+    return make_head(diagram, found.latents, found.group)
 
 
-def _clustered(counts: np.ndarray, group: np.ndarray, draws: int) -> float:
-    """Standard error of the flip rate over groups of latents, for another sample of them."""
-    if len(np.unique(group)) < 2:
-        return math.inf
-    return float(ratio_of_means(counts / draws, np.ones(len(counts)), group).sem)
+@functools.lru_cache(maxsize=1)
+def _geometry(decoder: str, count: int) -> dict[str, Any]:
+    return head_row(_head(decoder, count))
 
 
-def _against_law(head: Head, rate: np.ndarray, scale: float) -> dict[str, Any]:
-    """√(2/π)·s·A_W, and flips over it: a ratio of means over the same latents, by groups."""
-    found = _area(head)
-    if found is None or len(np.unique(head.group)) < 2:
-        return {"law": None}
-    area, terms = found
-    ratio = ratio_of_means(rate, bound.tube_rate(scale, 1.0) * terms, head.group)
-    bias = ratio.value * area.bias / area.value
-    ratio = Estimate(ratio.value, ratio.sem, bias, ratio.count)
-    lower, upper = ratio.interval(FAILURE)
-    return {
-        "law": bound.tube_rate(scale, area.value),
-        "ratio_to_law": ratio,
-        "ratio_to_law_lower": float(lower),
-        "ratio_to_law_upper": float(upper),
-    }
+@functools.lru_cache(maxsize=1)
+def _law(decoder: str, count: int, modes: int) -> LatentLaw:
+    """Fitted on latents of every second group; the others are held out."""
+    head = _head(decoder, count)
+    training, held_out = (np.flatnonzero(each) for each in _halves(head.group))
+    means = head.latents[training[_spread(len(training), modes)]]
+    return fit(means, head.latents[held_out[_spread(len(held_out), 4 * modes)]])
+
+
+def _halves(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the latents of even and of odd groups, in the order the groups come."""
+    number = np.unique(group, return_inverse=True)[1].reshape(-1)
+    return number % 2 == 0, number % 2 == 1
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """At most so many of the rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
+
+
+def _affordable(head: Head, draws: int) -> int:
+    return max(FEWEST, int(SCORES * 16 / (head.diagram.sites.size * draws)))
+
+
+def _modelled(key: Any, head: Head, law: LatentLaw, scale: float, count: int) -> dict[str, Any]:
+    """Flips of the modelled posterior mean at held-out latents, at three bandwidths."""
+    held_out = np.flatnonzero(_halves(head.group)[1])
+    some = head.part(held_out[_spread(len(held_out), count)])
+    row: dict[str, Any] = {}
+    for name, factor in BANDWIDTHS.items():
+        mixture = Mixture(law.mixture.means, factor * law.bandwidth)
+        flips = _denoised(key, some, mixture, scale)
+        prefix = f"mean_{name}_" if name else "mean_"
+        row |= rates(some, flips, 1, f"{prefix}flips") | against_law(some, flips, scale, prefix)
+    return row
+
+
+def _exact(key: Any, head: Head, law: LatentLaw, scale: float, count: int) -> dict[str, Any]:
+    """Flips of raw noise and of the exact posterior mean at draws of the fitted law."""
+    draw_key, noise_key = jax.random.split(key)
+    drawn = np.asarray(law.mixture.sample(draw_key, count)[0], head.latents.dtype)
+    modelled = make_head(head.diagram, drawn)
+    flips = _denoised(noise_key, modelled, law.mixture, scale)
+    raw = flip_counts(noise_key, drawn, head.diagram, scale)
+    return (
+        rates(modelled, flips, 1, "law_mean_flips")
+        | against_law(modelled, flips, scale, "law_mean_")
+        | rates(modelled, raw, 1, "law_raw_flips")
+        | against_law(modelled, raw, scale, "law_raw_")
+    )
+
+
+def _denoised(key: Any, head: Head, mixture: Mixture, scale: float) -> np.ndarray:
+    def denoiser(x: Any) -> Any:
+        return mixture.posterior_mean(x, scale)
+
+    return flip_counts(key, head.latents, head.diagram, scale, denoiser)

@@ -18,20 +18,23 @@ from theory.screening import wide_dtype
 
 MANY = 4096  # classes from which on pruning pays
 CELLS = 1 << 17  # (point, class) pairs held by a screen: about a megabyte an array, a cache's worth
+ROWS = 4096  # points held by a screen of few classes
 PRUNED = 1 << 25  # pairs held by pruning, which a product fills at its full rate: 128 MiB
 
 
 def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Array, " *points"]:
     """argmax_i ⟨a_i, x⟩ + b_i, ties to the smaller index."""
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
-    screen = _in_chunks(lambda part: (screening.label_rows(sites, offsets, part),), _fit(modes))
+    screen = _in_chunks(
+        lambda part: (screening.label_rows(sites, offsets, part),), _screened(modes)
+    )
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         (labels,) = screen(rows)
         return labels.reshape(x.shape[:-1])
     screened = pruning.screen(sites, offsets, jnp.arange(modes))
     wide = wide_dtype(x.dtype).name
     prune = partial(pruning.labels, sites, offsets, screened, wide=wide)
-    *found, sure = _in_chunks(lambda part: prune(part), PRUNED // modes)(rows)
+    *found, sure = _in_chunks(lambda part: prune(part), _pruned(modes, len(rows)))(rows)
     return _settled(found, sure, rows, screen)[0].reshape(x.shape[:-1])
 
 
@@ -41,7 +44,7 @@ def facet(
     """Label, nearest neighbour and distance; `groups` are equal for equal sites."""
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
     screen = _in_chunks(
-        lambda part: screening.facet_rows(sites, offsets, groups, part), _fit(modes)
+        lambda part: screening.facet_rows(sites, offsets, groups, part), _screened(modes)
     )
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         found = screen(rows)
@@ -49,7 +52,7 @@ def facet(
         screened = pruning.screen(sites, offsets, groups)
         wide = wide_dtype(x.dtype).name
         prune = partial(pruning.facets, sites, offsets, screened, wide=wide)
-        *found, sure = _in_chunks(lambda part: prune(part), PRUNED // modes)(rows)
+        *found, sure = _in_chunks(lambda part: prune(part), _pruned(modes, len(rows)))(rows)
         found = _settled(found, sure, rows, screen)
     label, neighbour, distance = (part.reshape(x.shape[:-1]) for part in found)
     return label, neighbour, distance
@@ -64,20 +67,35 @@ def _settled(found: list[Array], sure: Array, rows: Array, screen: Callable) -> 
     return [part.at[unsure].set(new) for part, new in zip(found, again, strict=True)]
 
 
-def _fit(modes: int) -> int:
-    return CELLS // min(modes, screening.BLOCK)
-
-
 def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
-    """The kernel over rows in chunks of about `size`; the last repeats its last row."""
+    """The kernel over rows in chunks of one size; the last repeats its last row.
+
+    The size does not depend on how many rows there are, so that a readout compiles once, unless
+    they are part of a larger compilation.
+    """
 
     def run(rows: Array) -> list[Array]:
-        held = min(max(16, size), max(16, 1 << (rows.shape[0] - 1).bit_length()))
+        held = min(size, _power(len(rows))) if isinstance(rows, jax.core.Tracer) else size
         parts = []
-        for start in range(0, rows.shape[0], held):
+        for start in range(0, len(rows), held):
             part = rows[start : start + held]
-            padded = jnp.pad(part, ((0, held - part.shape[0]), (0, 0)), mode="edge")
-            parts.append([out[: part.shape[0]] for out in kernel(padded)])
+            padded = jnp.pad(part, ((0, held - len(part)), (0, 0)), mode="edge")
+            parts.append([out[: len(part)] for out in kernel(padded)])
         return [jnp.concatenate(p) for p in zip(*parts, strict=True)]
 
     return run
+
+
+def _screened(modes: int) -> int:
+    """Points of a chunk of the screen."""
+    return min(ROWS, max(16, CELLS // min(modes, screening.BLOCK)))
+
+
+def _pruned(modes: int, rows: int) -> int:
+    """Points of a chunk of pruning: costly ones, so that few are not padded to many."""
+    return min(max(16, PRUNED // modes), _power(rows))
+
+
+def _power(rows: int) -> int:
+    """The power of two from 16 on that holds them."""
+    return max(16, 1 << (rows - 1).bit_length())

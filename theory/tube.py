@@ -130,6 +130,21 @@ def flip_counts(
     return flips
 
 
+def flip_pairs(
+    key: PRNGKeyArray, latents: object, diagram: PowerDiagram, scale: float
+) -> tuple[Int[np.ndarray, "flips 2"], Int[np.ndarray, " flips"]]:
+    """The tokens before and after, smaller first, of every flip of one draw a latent; its latent.
+
+    Copies of a class count as the one that is read. Raises as `flip_rate`.
+    """
+    check_scale("scale", scale)
+    clean = _latent_rows(diagram, latents)
+    (noisy,) = _noised(key, 0, clean, scale, 1)
+    tokens = np.stack([np.asarray(diagram.label(x)) for x in (clean, noisy)], axis=1)
+    (flipped,) = np.nonzero(tokens[:, 0] != tokens[:, 1])
+    return np.sort(tokens[flipped], axis=1), flipped
+
+
 @partial(jax.jit, static_argnames="batch")
 def _noised(
     key: PRNGKeyArray, first: Any, clean: Float[Array, "rows n"], scale: Any, batch: int
