@@ -1,4 +1,4 @@
-"""`noncommit bridge`: the estimators of `decoder_tube` on a known decoder or any head and latents.
+"""`noncommit bridge`: the estimators of `heads` on a known decoder or any head and latents.
 
 Writes bridge.json (the head, and a row per noise) and distances.csv (a row per latent), each
 whole or not at all, and only once everything has been measured.
@@ -17,16 +17,9 @@ from theory.bridge.formats import read_tensor
 from theory.bridge.readout import check_latents, readout
 
 from experiments import store
-from experiments.decoder_tube import (
-    DECODERS,
-    RATIOS,
-    Head,
-    decoder_head,
-    head_row,
-    make_head,
-    noise_row,
-)
-from experiments.registry import choose
+from experiments.decoder_tube import RATIOS
+from experiments.decoders import sampled
+from experiments.heads import Head, head_row, make_head, noise_row
 
 DRAWS = 16
 
@@ -38,12 +31,16 @@ def run_decoder(
     scales: Sequence[float] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-    words: int = 500,
+    count: int = 2000,
 ) -> tuple[list[Path], str]:
-    """Measure a catalogued decoder on `words` English words; the files written and a summary."""
-    head = decoder_head(choose("decoder", name, DECODERS), words)
-    source = {"decoder": name, "words": words}
-    return _run(head, source, out, scales, draws, seed)
+    """Measure a known decoder on `count` latents of real input; the files written and a summary.
+
+    Raises:
+        Unavailable: when its weights, or a package that reads them, cannot be had here.
+    """
+    diagram, found = sampled(name, count)
+    source = {"decoder": name, "count": count}
+    return _run(make_head(diagram, found.latents, found.group), source, out, scales, draws, seed)
 
 
 def run_head(

@@ -18,7 +18,7 @@ from theory.latent_law import LatentLaw, fit
 from theory.mixture import Mixture
 from theory.tube import flip_counts
 
-from experiments.decoders import DECODERS, check_decoders, sampled
+from experiments.decoders import check_decoders, sampled
 from experiments.heads import (
     Head,
     against_law,
@@ -28,6 +28,7 @@ from experiments.heads import (
     noise_row,
     rates,
 )
+from experiments.registry import DECODERS
 
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SCORES = 2e10  # scores times n of a cell's raw flips: the most latents of a large vocabulary

@@ -1,4 +1,4 @@
-"""The real heads by name: their readouts, and latents of real input, kept by content.
+"""The real heads of `registry.DECODERS`: readouts, and latents of real input, kept by content.
 
 Latents are written once to the cache folder under a hash of everything that they depend on: the
 weights' files, the code that reads them, the text and how many are asked for.
@@ -19,6 +19,7 @@ from theory.nearest import MANY
 from theory.partition import PowerDiagram
 
 from experiments import sources, store
+from experiments.registry import DECODERS, choose
 from experiments.store import Unavailable, canonical
 
 WINDOW = 64  # tokens that the two transformers read together
@@ -40,14 +41,12 @@ class Decoder:
         artifacts: what of the catalog it reads, in the order `load` takes the paths.
         load: paths to model.
         sample: model and count to latents.
-        note: one line for people.
     """
 
     module: str
     artifacts: tuple[str, ...]
     load: Callable[..., Any]
     sample: Callable[[Any, int], Sampled]
-    note: str
 
 
 def _g2p(path: Path) -> Any:
@@ -104,41 +103,22 @@ def _windows(model: Any, count: int) -> Sampled:
     return Sampled(np.asarray(found.states), np.asarray(found.group))
 
 
-DECODERS = {
-    "g2p-en": Decoder(
-        "g2p_en", ("g2p-en",), _g2p, _spelled, "spelling to phonemes: states of a GRU, from words"
-    ),
+LOADED = {
+    "g2p-en": Decoder("g2p_en", ("g2p-en",), _g2p, _spelled),
     "textgenrnn": Decoder(
-        "textgenrnn",
-        ("textgenrnn", "textgenrnn-vocabulary"),
-        _textgenrnn,
-        _read,
-        "characters: attended LSTM states, from English prose",
+        "textgenrnn", ("textgenrnn", "textgenrnn-vocabulary"), _textgenrnn, _read
     ),
-    "pp-ocr": Decoder(
-        "pp_ocr", ("pp-ocr",), _pp_ocr, _frames(False), "text in images: frames that are no blank"
-    ),
-    "pp-ocr-blank": Decoder(
-        "pp_ocr", ("pp-ocr",), _pp_ocr, _frames(True), "the same head on its blank frames"
-    ),
-    "minilm": Decoder(
-        "minilm",
-        ("minilm", "minilm-tokenizer"),
-        _minilm,
-        _windows,
-        "control: an encoder beside a token table it was never trained against",
-    ),
-    "smollm2": Decoder(
-        "smollm2", ("smollm2",), _smollm2, _windows, "a language model of 135 M weights, tied head"
-    ),
+    "pp-ocr": Decoder("pp_ocr", ("pp-ocr",), _pp_ocr, _frames(False)),
+    "pp-ocr-blank": Decoder("pp_ocr", ("pp-ocr",), _pp_ocr, _frames(True)),
+    "minilm": Decoder("minilm", ("minilm", "minilm-tokenizer"), _minilm, _windows),
+    "smollm2": Decoder("smollm2", ("smollm2",), _smollm2, _windows),
 }
 
 
 def check_decoders(names: tuple[str, ...]) -> None:
     """ValueError unless every name is known."""
     for name in names:
-        if name not in DECODERS:
-            raise ValueError(f"unknown decoder {name!r}: expected any of {', '.join(DECODERS)}")
+        choose("decoder", name, DECODERS)
 
 
 def model(name: str) -> Any:
@@ -147,7 +127,7 @@ def model(name: str) -> Any:
     Raises:
         Unavailable: when its weights, or a package that reads them, cannot be had here.
     """
-    decoder = DECODERS[name]
+    decoder = LOADED[name]
     try:
         return decoder.load(*map(catalog.locate, decoder.artifacts))
     except (catalog.WeightsUnavailable, MissingReader) as reason:
@@ -164,7 +144,7 @@ def sampled(name: str, count: int) -> tuple[PowerDiagram, Sampled]:
     loaded, kept = model(name), store.Checkpoint(_path(name, count))
     found = kept.load()
     if found is None:
-        found = list(DECODERS[name].sample(loaded, count))
+        found = list(LOADED[name].sample(loaded, count))
         kept.path.parent.mkdir(parents=True, exist_ok=True)
         kept.save(found)
     latents, group = found
@@ -178,7 +158,7 @@ def sampled(name: str, count: int) -> tuple[PowerDiagram, Sampled]:
 
 def _path(name: str, count: int) -> Path:
     """A name that says what the latents are made of; they lie in the checkpoint beside it."""
-    decoder = DECODERS[name]
+    decoder = LOADED[name]
     ingredients = {
         "count": count,
         "name": name,

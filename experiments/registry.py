@@ -42,6 +42,16 @@ EXPERIMENTS: dict[str, str] = {
 }
 
 
+DECODERS: dict[str, str] = {
+    "g2p-en": "spelling to phonemes: states of a GRU, from words",
+    "textgenrnn": "characters: attended states of LSTMs, from English prose",
+    "pp-ocr": "text in images: frames of rendered lines that are no blank",
+    "pp-ocr-blank": "the same head on its blank frames",
+    "minilm": "control: an encoder beside a table of tokens it was never trained against",
+    "smollm2": "a language model of 135 million weights, tied head",
+}
+
+
 def choose(kind: str, name: str, known: Iterable[str]) -> str:
     """`name` if it is known; otherwise a ValueError with the known names and the nearest."""
     known = list(known)

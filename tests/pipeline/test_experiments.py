@@ -137,19 +137,20 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
         "interface_exact-profile.svg",
         "interface_exact-agreement.svg",
         "decoder_tube-g2p-en.svg",
+        "decoder_tube-textgenrnn.svg",
         *(f"interface_profile-{name}.svg" for name in PROFILE),
         *(f"{name}.svg" for name in SEPARATED + OVERLAPPING + FEW_STEP),
     }
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 3 + len(PROFILE + SEPARATED + OVERLAPPING + FEW_STEP)
+    assert page.count("<figure>") == 4 + len(PROFILE + SEPARATED + OVERLAPPING + FEW_STEP)
 
 
 # Every swept field changes its row
 
 INTERFACE = interface_exact.Cell("simplicial", 4, "crofton", 0.0005)
-DECODER = decoder_tube.Cell("g2p-en", 20, 0.5, 2)
+DECODER = decoder_tube.Cell("g2p-en", 0.5, 60, 2, 20, 30)
 SEARCH = interface_profile.Cell("best", 4, 2, 0.05)
 
 
@@ -168,7 +169,12 @@ def test_every_field_of_interface_exact_changes_its_row(change: dict):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "change", [{"words": 25}, {"ratio": 0.6}, {"draws": 3}], ids=lambda change: next(iter(change))
+    "change",
+    [
+        *({"decoder": "textgenrnn"}, {"latents": 70}, {"ratio": 0.6}),
+        *({"draws": 3}, {"modes": 25}, {"denoised": 25}),
+    ],
+    ids=lambda change: next(iter(change)),
 )
 def test_every_field_of_decoder_tube_changes_its_row(change: dict):
     try:
