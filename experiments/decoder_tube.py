@@ -7,27 +7,26 @@ likeliest. Its flips are counted twice, at latents of the other half, for which 
 model (and at half and twice the bandwidth), and at draws of the mixture, for which it is exact.
 """
 
-import functools
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
-from theory.latent_law import LatentLaw, fit
+from theory.latent_law import LatentLaw
 from theory.mixture import Mixture
 from theory.tube import flip_counts
 
-from experiments.decoders import check_decoders, sampled
+from experiments.decoders import check_decoders
 from experiments.heads import (
     Head,
     against_law,
     concentration,
-    head_row,
     make_head,
     noise_row,
     rates,
 )
+from experiments.real_heads import fitted, geometry, halves, real_head, spread
 from experiments.registry import DECODERS
 
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -99,12 +98,13 @@ def cost(cell: Cell) -> float:
 
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: the head's geometry, and its flips at this noise beside law and sandwich."""
-    head, law = _head(cell.decoder, cell.latents), _law(cell.decoder, cell.latents, cell.modes)
+    head = real_head(cell.decoder, cell.latents)
+    law = fitted(cell.decoder, cell.latents, cell.modes)
     scale = cell.ratio * float(np.median(np.asarray(head.facet.distance)))
     raw_key, pair_key, mean_key, law_key = jax.random.split(key, 4)
-    some = head.part(_spread(len(head.group), _affordable(head, cell.draws)))
+    some = head.part(spread(len(head.group), _affordable(head, cell.draws)))
     return {
-        **_geometry(cell.decoder, cell.latents),
+        **geometry(cell.decoder, cell.latents),
         "flipped_latents": len(some.group),
         **noise_row(raw_key, some, scale, cell.draws),
         **concentration(pair_key, some, scale),
@@ -116,46 +116,14 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _head(decoder: str, count: int) -> Head:
-    """The head with its facets; kept, since every noise needs them."""
-    diagram, found = sampled(decoder, count)
-    return make_head(diagram, found.latents, found.group)
-
-
-@functools.lru_cache(maxsize=1)
-def _geometry(decoder: str, count: int) -> dict[str, Any]:
-    return head_row(_head(decoder, count))
-
-
-@functools.lru_cache(maxsize=1)
-def _law(decoder: str, count: int, modes: int) -> LatentLaw:
-    """Fitted on latents of every second group; the others are held out."""
-    head = _head(decoder, count)
-    training, held_out = (np.flatnonzero(each) for each in _halves(head.group))
-    means = head.latents[training[_spread(len(training), modes)]]
-    return fit(means, head.latents[held_out[_spread(len(held_out), 4 * modes)]])
-
-
-def _halves(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the latents of even and of odd groups, in the order the groups come."""
-    number = np.unique(group, return_inverse=True)[1].reshape(-1)
-    return number % 2 == 0, number % 2 == 1
-
-
-def _spread(count: int, wanted: int) -> np.ndarray:
-    """At most so many of the rows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
-
-
 def _affordable(head: Head, draws: int) -> int:
     return max(FEWEST, int(SCORES * 16 / (head.diagram.sites.size * draws)))
 
 
 def _modelled(key: Any, head: Head, law: LatentLaw, scale: float, count: int) -> dict[str, Any]:
     """Flips of the modelled posterior mean at held-out latents, at three bandwidths."""
-    held_out = np.flatnonzero(_halves(head.group)[1])
-    some = head.part(held_out[_spread(len(held_out), count)])
+    held_out = np.flatnonzero(halves(head.group)[1])
+    some = head.part(held_out[spread(len(held_out), count)])
     row: dict[str, Any] = {}
     for name, factor in BANDWIDTHS.items():
         mixture = Mixture(law.mixture.means, factor * law.bandwidth)

@@ -4,6 +4,7 @@ Latents are written once to the cache folder under a hash of everything that the
 weights' files, the code that reads them, the text and how many are asked for.
 """
 
+import functools
 import hashlib
 import platform
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from theory.bridge.reading import MissingReader
 from theory.nearest import MANY
 from theory.partition import PowerDiagram
 
-from experiments import sources, store
+from experiments import store
 from experiments.registry import DECODERS, choose
 from experiments.store import Unavailable, canonical
 
@@ -37,13 +38,11 @@ class Decoder:
     """How a decoder is loaded and fed.
 
     Fields:
-        module: its file in `theory.bridge`.
         artifacts: what of the catalog it reads, in the order `load` takes the paths.
         load: paths to model.
         sample: model and count to latents.
     """
 
-    module: str
     artifacts: tuple[str, ...]
     load: Callable[..., Any]
     sample: Callable[[Any, int], Sampled]
@@ -104,14 +103,12 @@ def _windows(model: Any, count: int) -> Sampled:
 
 
 LOADED = {
-    "g2p-en": Decoder("g2p_en", ("g2p-en",), _g2p, _spelled),
-    "textgenrnn": Decoder(
-        "textgenrnn", ("textgenrnn", "textgenrnn-vocabulary"), _textgenrnn, _read
-    ),
-    "pp-ocr": Decoder("pp_ocr", ("pp-ocr",), _pp_ocr, _frames(False)),
-    "pp-ocr-blank": Decoder("pp_ocr", ("pp-ocr",), _pp_ocr, _frames(True)),
-    "minilm": Decoder("minilm", ("minilm", "minilm-tokenizer"), _minilm, _windows),
-    "smollm2": Decoder("smollm2", ("smollm2",), _smollm2, _windows),
+    "g2p-en": Decoder(("g2p-en",), _g2p, _spelled),
+    "textgenrnn": Decoder(("textgenrnn", "textgenrnn-vocabulary"), _textgenrnn, _read),
+    "pp-ocr": Decoder(("pp-ocr",), _pp_ocr, _frames(False)),
+    "pp-ocr-blank": Decoder(("pp-ocr",), _pp_ocr, _frames(True)),
+    "minilm": Decoder(("minilm", "minilm-tokenizer"), _minilm, _windows),
+    "smollm2": Decoder(("smollm2",), _smollm2, _windows),
 }
 
 
@@ -163,10 +160,16 @@ def _path(name: str, count: int) -> Path:
         "count": count,
         "name": name,
         "weights": [catalog.artifact(one).sha256 for one in decoder.artifacts],
-        "code": sources.imported_digest(f"theory.bridge.{decoder.module}"),
-        "loader": sources.imported_digest("experiments.decoders"),
+        "code": _code(),
         "text": hashlib.sha256(english_text().encode()).hexdigest(),
         "python": platform.python_version(),
     }
     word = hashlib.sha256(canonical(ingredients).encode()).hexdigest()[:20]
     return catalog.cache_folder() / "latents" / f"{name}-{count}-{word}.json"
+
+
+@functools.cache
+def _code() -> str:
+    """One digest of the code that makes latents: this file and `theory.bridge`."""
+    files = [Path(__file__), *sorted(Path(catalog.__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
