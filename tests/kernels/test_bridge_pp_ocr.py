@@ -142,9 +142,11 @@ def test_collapse_by_hand(labels, written):
 
 
 def test_a_line_is_read(real):
-    """Correct, and not without the collapse, nor with the classes shifted by the blank."""
+    """Correct, and not without the collapse, nor when the blank is no class."""
     assert real.read(render(LINE)) == LINE
-    labels = np.asarray(real.head().label(real.run(render(LINE))[0]))
+    states, law = real.run(render(LINE))
+    labels = np.asarray(real.head().label(states))
+    np.testing.assert_array_equal(labels, law.argmax(axis=1))
     assert "".join(real.characters[label] for label in labels) != LINE
     assert "".join(real.characters[label - 1] for label in collapsed(labels)) != LINE
 

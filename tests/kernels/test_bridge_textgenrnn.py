@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -136,7 +137,9 @@ def texts(count=100):
 
 def test_port_equals_a_plain_forward(pair):
     model, tensors = pair
-    context, z = model.begin(texts())
+    context, z = map(
+        np.asarray, model.begin(texts())
+    )  # rows of a jax.Array are compiled one by one
     scores = np.asarray(model.head().scores(z))
     for text, window, latent, score in zip(texts(), context, z, scores, strict=True):
         expected = window_of(text, model, tensors)
@@ -158,7 +161,7 @@ def test_advance_equals_reading_one_more(pair):
     model, _ = pair
     context, z = model.begin(texts())
     fed = jnp.tile(model.table[model.encode("?")[1]], (len(z), 1))
-    context, z = model.advance(context, z, fed)
+    context, z = eqx.filter_jit(TextGenRNN.advance)(model, context, z, fed)
     expected, latents = model.begin([text + "?" for text in texts()])
     np.testing.assert_array_equal(context, expected)
     np.testing.assert_allclose(z, latents, rtol=0, atol=1e-6)
@@ -183,7 +186,8 @@ def test_a_question_is_predicted(real):
     """0.89 nats and 74% on one such sentence by another code; uniform guesses have 6.14."""
     tokens = real.encode(QUESTION)
     _, z = real.begin([QUESTION[:i] for i in range(len(QUESTION))] + texts()[len(QUESTION) :])
-    right = np.asarray(real.head().label(z))[: len(QUESTION)] == tokens[1:]
+    likeliest = np.asarray(real.head().scores(z)).argmax(axis=1)
+    right = likeliest[: len(QUESTION)] == tokens[1:]
     assert real.nats(np.stack([tokens, tokens])).mean() < 1.2
     assert right.mean() > 0.65
 

@@ -83,8 +83,8 @@ class Recognizer:
         return latents[0], probabilities[0]
 
     def read(self, image: Pixels) -> str:
-        """The text of a line: the labels of its frames, by `collapsed`."""
-        labels = np.asarray(self.head().label(self.run(image)[0]))
+        """The text of a line: the likeliest classes of its frames, by `collapsed`."""
+        labels = self.run(image)[1].argmax(axis=1)
         return "".join(self.characters[label] for label in collapsed(labels))
 
     def latents(self, count: int) -> Latents:

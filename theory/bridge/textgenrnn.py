@@ -77,7 +77,7 @@ class Latents(NamedTuple):
     Fields:
         states: the latent z the readout reads.
         group: paragraph the window lies in, from 0; windows of one overlap.
-        token: the symbol the model would write, the label of the latent.
+        token: the symbol the model would write, the class of the largest score.
     """
 
     states: Float[np.ndarray, "latents n"]
@@ -215,9 +215,9 @@ class TextGenRNN(eqx.Module):
         if count > len(group):
             raise ValueError(f"expected at most {len(group)} windows, got {count}")
         filled = np.pad(windows[:count], [(0, -count % CHUNK), (0, 0)])
-        parts = np.split(filled, len(filled) // CHUNK)
-        states = np.concatenate([_begin(self, jnp.asarray(part))[1] for part in parts])[:count]
-        return Latents(states, group[:count], np.asarray(self.head().label(states)))
+        parts = [_begin(self, jnp.asarray(p))[1] for p in np.split(filled, len(filled) // CHUNK)]
+        states = np.concatenate(parts)[:count]
+        return Latents(states, group[:count], np.asarray(self.head().scores(states)).argmax(axis=1))
 
 
 @eqx.filter_jit
