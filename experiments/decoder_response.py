@@ -36,7 +36,7 @@ class Grid:
         default=(0.25, 1.0, 4.0),
         metadata={"help": "of the steps, over the median distance to the nearest facet"},
     )
-    latents: int = field(default=4000, metadata={"help": "latents of real input"})
+    count: int = field(default=4000, metadata={"help": "latents of real input"})
     modes: int = field(default=500, metadata={"help": "Gaussians in the fitted law of latents"})
     ratio: float = field(
         default=1.0, metadata={"help": "noise s of the residuals, over that median distance"}
@@ -45,9 +45,9 @@ class Grid:
     def __post_init__(self) -> None:
         """ValueError on an unknown decoder, a count too small, or a number that is not positive."""
         check_decoders(self.decoders)
-        if self.latents < 16 or self.modes < 2:
+        if self.count < 16 or self.modes < 2:
             raise ValueError(
-                f"expected latents ≥ 16 and modes ≥ 2, got {self.latents} and {self.modes}"
+                f"expected count ≥ 16 and modes ≥ 2, got {self.count} and {self.modes}"
             )
         if not self.lengths or not all(0 < x < math.inf for x in (*self.lengths, self.ratio)):
             raise ValueError(
@@ -69,27 +69,27 @@ class Cell:
 
     decoder: str
     length: float
-    latents: int
+    count: int
     modes: int
     ratio: float
 
 
 def cells(grid: Grid) -> list[Cell]:
     """Every head at every length."""
-    rest = (grid.latents, grid.modes, grid.ratio)
+    rest = (grid.count, grid.modes, grid.ratio)
     return [Cell(d, x, *rest) for d in grid.decoders for x in grid.lengths]
 
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
     large = {"smollm2": 200, "minilm": 60, "pp-ocr": 10, "pp-ocr-blank": 10}
-    return large.get(cell.decoder, 1) + 1e-5 * cell.latents
+    return large.get(cell.decoder, 1) + 1e-5 * cell.count
 
 
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: responses of the head and of the control in every direction, DABI, row space."""
-    head = real_head(cell.decoder, cell.latents)
-    law = fitted(cell.decoder, cell.latents, cell.modes)
+    head = real_head(cell.decoder, cell.count)
+    law = fitted(cell.decoder, cell.count, cell.modes)
     unit = float(np.median(np.asarray(head.facet.distance)))
     choice_key, step_key, space_key = jax.random.split(key, 3)
     latents = independent(choice_key, head)

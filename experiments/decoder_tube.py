@@ -32,6 +32,7 @@ from experiments.registry import DECODERS
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SCORES = 2e10  # scores times n of a cell's raw flips: the most latents of a large vocabulary
 FEWEST = 400  # latents whose flips are counted however large the vocabulary is
+QUANTILES = np.linspace(0, 1, 201)
 BANDWIDTHS = {"narrow": 0.5, "": 1.0, "wide": 2.0}
 
 
@@ -43,7 +44,7 @@ class Grid:
         default=("g2p-en", "textgenrnn", "pp-ocr"),
         metadata={"help": f"any of {', '.join(DECODERS)}"},
     )
-    latents: int = field(default=4000, metadata={"help": "latents of real input"})
+    count: int = field(default=4000, metadata={"help": "latents of real input"})
     ratios: tuple[float, ...] = field(
         default=RATIOS, metadata={"help": "noise s over the median distance to the nearest facet"}
     )
@@ -54,10 +55,10 @@ class Grid:
     def __post_init__(self) -> None:
         """ValueError on an unknown decoder, a count too small, or a noise that is not positive."""
         check_decoders(self.decoders)
-        if self.latents < 16 or self.draws < 1 or self.modes < 2 or self.denoised < 2:
+        if self.count < 16 or self.draws < 1 or self.modes < 2 or self.denoised < 2:
             raise ValueError(
-                "expected latents ≥ 16, draws ≥ 1, modes ≥ 2 and denoised ≥ 2, got "
-                f"{self.latents}, {self.draws}, {self.modes} and {self.denoised}"
+                "expected count ≥ 16, draws ≥ 1, modes ≥ 2 and denoised ≥ 2, got "
+                f"{self.count}, {self.draws}, {self.modes} and {self.denoised}"
             )
         if not self.ratios or not all(0 < r < math.inf for r in self.ratios):
             raise ValueError(f"ratios must be positive and finite, got {self.ratios}")
@@ -78,7 +79,7 @@ class Cell:
 
     decoder: str
     ratio: float
-    latents: int
+    count: int
     draws: int
     modes: int
     denoised: int
@@ -86,25 +87,28 @@ class Cell:
 
 def cells(grid: Grid) -> list[Cell]:
     """Every head at every noise."""
-    rest = (grid.latents, grid.draws, grid.modes, grid.denoised)
+    rest = (grid.count, grid.draws, grid.modes, grid.denoised)
     return [Cell(d, r, *rest) for d in grid.decoders for r in grid.ratios]
 
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
     large = {"smollm2": 200, "minilm": 60, "pp-ocr": 10, "pp-ocr-blank": 10}
-    return large.get(cell.decoder, 1) + 1e-5 * cell.latents * cell.draws + 1e-5 * cell.modes
+    return large.get(cell.decoder, 1) + 1e-5 * cell.count * cell.draws + 1e-5 * cell.modes
 
 
-def measure(cell: Cell, key: Any) -> dict[str, Any]:
-    """One row: the head's geometry, and its flips at this noise beside law and sandwich."""
-    head = real_head(cell.decoder, cell.latents)
-    law = fitted(cell.decoder, cell.latents, cell.modes)
+def measure(cell: Cell, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """One row: the head's geometry, and its flips at this noise beside law and sandwich.
+
+    With it come the quantiles of δ(Z)/‖Z‖ (latents at 0 left out) at QUANTILES.
+    """
+    head = real_head(cell.decoder, cell.count)
+    law = fitted(cell.decoder, cell.count, cell.modes)
     scale = cell.ratio * float(np.median(np.asarray(head.facet.distance)))
     raw_key, pair_key, mean_key, law_key = jax.random.split(key, 4)
     some = head.part(spread(len(head.group), _affordable(head, cell.draws)))
-    return {
-        **geometry(cell.decoder, cell.latents),
+    row = {
+        **geometry(cell.decoder, cell.count),
         "flipped_latents": len(some.group),
         **noise_row(raw_key, some, scale, cell.draws),
         **concentration(pair_key, some, scale),
@@ -114,6 +118,10 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
         **_modelled(mean_key, head, law, scale, cell.denoised),
         **_exact(law_key, head, law, scale, cell.denoised),
     }
+    distance = np.asarray(head.facet.distance)
+    norm = np.linalg.norm(np.asarray(head.latents, np.float64), axis=1)
+    relative = np.quantile(distance[norm > 0] / norm[norm > 0], QUANTILES)
+    return row, {"quantiles": QUANTILES, "relative_distance": relative}
 
 
 def _affordable(head: Head, draws: int) -> int:

@@ -37,8 +37,12 @@ EXPERIMENTS: dict[str, str] = {
     "other orders",
     "diagnostic_taxonomy": "DABI and CCI of every synthetic generator, and what soft feedback "
     "loses",
-    "decoder_tube": "nearest facets, A_W and raw-noise token flips of real decoder heads against "
-    "the tube law and the sandwich (Theorem 3)",
+    "decoder_tube": "nearest facets, A_W and token flips of real decoder heads, by raw noise and "
+    "after denoising, against the tube law and the sandwich (Theorem 3)",
+    "decoder_response": "responses of real heads to steps along facet normals, residuals and "
+    "isotropic directions: DABI",
+    "commit_ablation": "what real autoregressive decoders lose when softmax averages are fed back, "
+    "not tokens, and CCI of their steps",
 }
 
 

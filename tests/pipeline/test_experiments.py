@@ -171,7 +171,7 @@ def test_every_field_of_interface_exact_changes_its_row(change: dict):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"decoder": "textgenrnn"}, {"latents": 70}, {"ratio": 0.6}),
+        *({"decoder": "textgenrnn"}, {"count": 70}, {"ratio": 0.6}),
         *({"draws": 3}, {"modes": 25}, {"denoised": 25}),
     ],
     ids=lambda change: next(iter(change)),

@@ -6,7 +6,7 @@ input table (hard), or the average Σ_v softmax(scores)_v E_v (soft); λ mixes t
     fed = (1 − λ)·E_{y(z)} + λ·Σ_v softmax(⟨w_v, z⟩ + b_v)·E_v.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ Rows = Float[Array, "rows n"]
 Context = Any  # a pytree whose leaves' first axis is rows
 
 
+@runtime_checkable
 class Autoregressive(Protocol):
     """What the commit ablation asks of a decoder; it must be a pytree (an equinox module)."""
 
