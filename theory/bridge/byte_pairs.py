@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from theory.bridge.formats import read_metadata
 from theory.bridge.reading import package
 
 KEY = "tokenizer.ggml."
-SPLITS = ("smollm",)  # how text is cut before merging; other models cut numbers otherwise
+ACCEPTED = {"model": "gpt2", "pre": "smollm"}  # how words are merged; how text is cut before it
 
 
 class BytePairs:
@@ -21,30 +20,25 @@ class BytePairs:
     letter and never becomes the control token. Nothing is put before or after.
     """
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
-        tokens, merges = _listed(metadata, "tokens"), _listed(metadata, "merges")
-        for key, accepted in (("model", ("gpt2",)), ("pre", SPLITS)):
-            if metadata.get(KEY + key) not in accepted:
-                raise ValueError(
-                    f"{KEY}{key} is {metadata.get(KEY + key)!r}, expected one of "
-                    f"{', '.join(accepted)}; this is another model's tokenizer"
-                )
-        self.size = len(tokens)
-        self._tokenizer = _tokenizer(tokens, merges)
+    def __init__(self, metadata: Mapping[str, Any], source: str | os.PathLike[str]) -> None:
+        """The tokenizer that a .gguf describes.
 
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> "BytePairs":
-        """The tokenizer inside a .gguf.
+        Args:
+            metadata: of the file, as `formats.read_metadata` gives it.
+            source: the file, for what errors say.
 
         Raises:
-            FileNotFoundError: when there is no such file.
-            ValueError: when it is unreadable or holds no tokenizer of this kind.
+            ValueError: when there is no tokenizer, or one of another kind.
         """
-        try:
-            return cls(read_metadata(path))
-        except ValueError as error:
-            where = os.fspath(path)
-            raise ValueError(str(error) if where in str(error) else f"{where}: {error}") from error
+        for key, accepted in ACCEPTED.items():
+            if (found := metadata.get(KEY + key)) != accepted:
+                raise ValueError(
+                    f"{source}: {KEY}{key} is {found!r}, expected {accepted!r}; this is another "
+                    "model's tokenizer"
+                )
+        tokens = _listed(metadata, "tokens", source)
+        self.size = len(tokens)
+        self._tokenizer = _tokenizer(tokens, _listed(metadata, "merges", source), source)
 
     def encode(self, text: str) -> Int[np.ndarray, " tokens"]:
         """The tokens of the text."""
@@ -62,34 +56,34 @@ class BytePairs:
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def _listed(metadata: Mapping[str, Any], key: str) -> list[str]:
+def _listed(metadata: Mapping[str, Any], key: str, source: str | os.PathLike[str]) -> list[str]:
     """A list of distinct strings, not empty."""
     found = metadata.get(KEY + key)
     if not isinstance(found, list) or not found or not all(isinstance(s, str) for s in found):
         raise ValueError(
-            f"the metadata holds no list of strings {KEY + key!r}; give a .gguf with its tokenizer"
+            f"{source}: no list of strings {KEY + key!r} in its metadata; give a .gguf with its "
+            "tokenizer"
         )
     if len(set(found)) < len(found):
-        raise ValueError(f"{KEY}{key} has {len(found) - len(set(found))} repeated entries")
+        raise ValueError(
+            f"{source}: {KEY}{key} has {len(found) - len(set(found))} repeated entries"
+        )
     return found
 
 
-def _tokenizer(tokens: list[str], merges: list[str]) -> Any:
+def _tokenizer(tokens: list[str], merges: list[str], source: str | os.PathLike[str]) -> Any:
     """Digits one by one, then words with the space before them, then merges of their bytes."""
     tokenizers = package("tokenizers", ".gguf")
-    from tokenizers import decoders, models, pre_tokenizers
-
     if wrong := [merge for merge in merges if merge.count(" ") != 1]:
-        raise ValueError(f"{KEY}merges has {wrong[0]!r}, expected two parts and a space between")
-    pairs = [(first, second) for first, second in map(str.split, merges)]
+        raise ValueError(f"{source}: {KEY}merges has {wrong[0]!r}, expected two parts and a space")
+    pairs = [(first, second) for first, second in (merge.split(" ") for merge in merges)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     try:
-        model = models.BPE(vocab=vocabulary, merges=pairs)
+        model = tokenizers.models.BPE(vocab=vocabulary, merges=pairs)
     except Exception as error:  # the package raises no narrower class
-        raise ValueError(f"the tokenizer's merges do not fit its tokens ({error})") from error
-    tokenizer = tokenizers.Tokenizer(model)
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
-    tokenizer.decoder = decoders.ByteLevel()
+        raise ValueError(f"{source}: {KEY}merges do not fit its tokens ({error})") from error
+    tokenizer, cut = tokenizers.Tokenizer(model), tokenizers.pre_tokenizers
+    words = cut.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.pre_tokenizer = cut.Sequence([cut.Digits(individual_digits=True), words])
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
     return tokenizer

@@ -72,7 +72,7 @@ class SmolLM2(eqx.Module):
         """
         headers, metadata = read_headers(Path(path)), read_metadata(path)
         sizes = _sizes(path, metadata)
-        tokenizer = BytePairs.from_file(path)
+        tokenizer = BytePairs(metadata, path)
         shapes = _shapes(sizes, tokenizer.size)
         for name, shape in shapes.items():
             if name in headers and headers[name].shape != shape:
