@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from theory.bridge import catalog, text_latents
+from theory.bridge.autoregressive import generate
 from theory.bridge.byte_pairs import BytePairs
 from theory.bridge.formats import read_metadata
 from theory.bridge.rotary_transformer import RotaryTransformer, turned
@@ -240,6 +241,8 @@ def check_generation(port, prompts, steps):
 def test_the_cache_equals_the_full_forward(model):
     text = check_generation(model, random_tokens(5, 6), 8)
     assert not np.array_equal(text[0, 6:], text[1, 6:])
+    written = generate(model, *model.begin(text[:, :6], 14), 8)
+    np.testing.assert_array_equal(written.tokens, text[:, 6:])
 
 
 def test_what_is_fed_back_need_be_no_token_and_must_find_room(model):
