@@ -9,13 +9,8 @@ from matplotlib.lines import Line2D
 from figures import style
 from figures.marks import SIGMAS, Look, Table, bars, column
 from figures.readouts import laws, of_law, ticks, title
+from figures.responses import LIMIT, LOOKS, arrows, flips
 
-LOOKS: dict[str, Look] = {
-    "normal": {"color": style.VERMILION, "marker": "s"},
-    "singular": {"color": style.PURPLE, "marker": "^"},
-    "residual": {"color": style.BLUE, "marker": "o"},
-    "isotropic": {"color": style.BLACK, "marker": "D"},
-}
 SHAPES = "os^Dv"
 MOST = 3e4  # of DABI: what is seen of intervals that are nearly open
 
@@ -54,7 +49,7 @@ def _responses(rows: Table) -> Figure:
         for k, law in enumerate(laws(rows)):
             mine = of_law(rows, law, "length")
             for way, look in LOOKS.items():
-                _flips(axes[0, k], mine, way, look)
+                flips(axes[0, k], column(mine, "length"), mine, way, look)
                 _rise(axes[1, k], mine, way, look)
             axes[0, k].plot(column(mine, "length"), column(mine, "tube_value"), **TUBE)
         axes[0, 0].set_ylabel("share of tokens flipped")
@@ -70,15 +65,6 @@ def _responses(rows: Table) -> Figure:
 
 
 TUBE: Look = {"color": style.VERMILION, "lw": 0.8, "ls": "--"}
-
-
-def _flips(axes: Axes, rows: Table, way: str, look: Look) -> None:
-    """With nothing seen the point is left out and the bar is its upper end alone."""
-    value, sem = (column(rows, f"{way}_flips_{part}") for part in ("value", "sem"))
-    seen = value > 0
-    x = column(rows, "length")[seen]
-    value, reach = value[seen], SIGMAS * sem[seen]
-    bars(axes, x, value, np.maximum(value - reach, 1e-9), value + reach, lw=0.8, **look)
 
 
 def _rise(axes: Axes, rows: Table, way: str, look: Look) -> None:
@@ -116,9 +102,6 @@ def _dabi(rows: Table, names: list[str]) -> Figure:
     return figure
 
 
-LIMIT = r"$2/E|\langle u,\nu\rangle|$, the limit of short steps"
-
-
 def _ratio(axes: Axes, rows: Table, way: str, look: Look) -> None:
     name = f"dabi_{way}_flips"
     x = column(rows, "length")
@@ -126,8 +109,7 @@ def _ratio(axes: Axes, rows: Table, way: str, look: Look) -> None:
     closed = np.isfinite(value) & np.isfinite(upper) & (lower > 0)
     bars(axes, x[closed], value[closed], lower[closed], upper[closed], lw=0.8, **look)
     opened = ~closed & (lower > 0.01)
-    tip: Look = {"ls": "", "marker": r"$\uparrow$", "color": look["color"], "markersize": 10}
-    axes.plot(x[opened], lower[opened], **tip)
+    arrows(axes, x[opened], lower[opened], look["color"])
     output = column(rows, f"smooth_dabi_{way}_output_value")
     axes.plot(x, output, color=style.GREY, marker="x", ls="", markersize=3)
     if way == "normal" and rows:

@@ -127,6 +127,12 @@ FEW_STEP = (
     "diagnostic_taxonomy-ablation-random-64-16-32",
     "oracle_rollin-sequence-random-64-16-32",
 )
+DECODERS = (
+    *(f"decoder_tube-{name}" for name in ("g2p-en", "g2p-en-law", "textgenrnn", "textgenrnn-law")),
+    "decoder_tube-distances",  # from the arrays
+    *(f"decoder_response-{name}" for name in ("dabi", "g2p-en")),
+    "commit_ablation-g2p-en",
+)
 
 
 def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
@@ -136,15 +142,14 @@ def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
     assert names == {
         "interface_exact-profile.svg",
         "interface_exact-agreement.svg",
-        "decoder_tube-g2p-en.svg",
-        "decoder_tube-textgenrnn.svg",
         *(f"interface_profile-{name}.svg" for name in PROFILE),
-        *(f"{name}.svg" for name in SEPARATED + OVERLAPPING + FEW_STEP),
+        *(f"{name}.svg" for name in SEPARATED + OVERLAPPING + FEW_STEP + DECODERS),
     }
     assert noncommit("report", "--out", quick).returncode == 0
     page = (quick / "report.html").read_text()
     assert "simplicial-optimum" in page
-    assert page.count("<figure>") == 4 + len(PROFILE + SEPARATED + OVERLAPPING + FEW_STEP)
+    others = SEPARATED + OVERLAPPING + FEW_STEP + DECODERS
+    assert page.count("<figure>") == 2 + len(PROFILE + others)
 
 
 # Every swept field changes its row
