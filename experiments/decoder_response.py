@@ -59,7 +59,7 @@ class Grid:
 PRESETS = {
     "quick": Grid(("g2p-en",), (0.25, 1.0), 600, 100),
     "default": Grid(),
-    "paper": Grid(tuple(DECODERS), (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), 10_000, 2000),
+    "paper": Grid(tuple(DECODERS), (0.25, 0.5, 1.0, 2.0, 4.0), 8000, 500),
 }
 
 

@@ -67,9 +67,7 @@ class Grid:
 PRESETS = {
     "quick": Grid(("g2p-en", "textgenrnn"), 600, (0.05, 0.2, 1.0), 8, 100, 200),
     "default": Grid(ratios=(0.05, 0.2, 1.0, 5.0)),
-    "paper": Grid(
-        tuple(DECODERS), 10_000, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0), 64, 2000, 2000
-    ),
+    "paper": Grid(tuple(DECODERS), 4000, (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0), 32, 500, 1000),
 }
 
 

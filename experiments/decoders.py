@@ -23,7 +23,7 @@ from experiments import store
 from experiments.registry import DECODERS, choose
 from experiments.store import Unavailable, canonical
 
-WINDOW = 64  # tokens that the two transformers read together
+WINDOW = 32  # tokens that the two transformers read together: many windows, independent latents
 
 
 class Sampled(NamedTuple):

@@ -5,7 +5,7 @@ which costs one product where the screen costs two or three, and is sure of near
 points it is not sure of are screened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -32,10 +32,9 @@ def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Arr
         (labels,) = screen(rows)
         return labels.reshape(x.shape[:-1])
     screened = pruning.screen(sites, offsets, jnp.arange(modes))
-    wide = wide_dtype(x.dtype).name
-    prune = partial(pruning.labels, sites, offsets, screened, wide=wide)
-    *found, sure = _in_chunks(lambda part: prune(part), _pruned(modes, len(rows)))(rows)
-    return _settled(found, sure, rows, screen)[0].reshape(x.shape[:-1])
+    prune = partial(pruning.labels, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+    (labels,) = _pruned([prune], screen, modes, rows)
+    return labels.reshape(x.shape[:-1])
 
 
 def facet(
@@ -51,20 +50,29 @@ def facet(
     else:
         screened = pruning.screen(sites, offsets, groups)
         wide = wide_dtype(x.dtype).name
-        prune = partial(pruning.facets, sites, offsets, screened, wide=wide)
-        *found, sure = _in_chunks(lambda part: prune(part), _pruned(modes, len(rows)))(rows)
-        found = _settled(found, sure, rows, screen)
+        prunes = [
+            partial(prune, sites, offsets, screened, wide=wide)
+            for prune in (pruning.facets_by_lengths, pruning.facets_by_distances)
+        ]
+        found = _pruned(prunes, screen, modes, rows)
     label, neighbour, distance = (part.reshape(x.shape[:-1]) for part in found)
     return label, neighbour, distance
 
 
-def _settled(found: list[Array], sure: Array, rows: Array, screen: Callable) -> list[Array]:
-    """What pruning found, and what the screen finds where it is not sure."""
+def _pruned(prunes: Sequence[Callable], screen: Callable, modes: int, rows: Array) -> list[Array]:
+    """What pruning finds; of rows that it is not sure of what the next finds; last, the screen."""
+    *found, sure = _chunk_of(prunes[0], modes, rows)(rows)
     unsure = np.flatnonzero(~np.asarray(sure))
     if not len(unsure):
         return found
-    again = screen(rows[unsure])
-    return [part.at[unsure].set(new) for part, new in zip(found, again, strict=True)]
+    doubtful = rows[unsure]
+    again = _pruned(prunes[1:], screen, modes, doubtful) if prunes[1:] else screen(doubtful)
+    return [old.at[unsure].set(new) for old, new in zip(found, again, strict=True)]
+
+
+def _chunk_of(prune: Callable, modes: int, rows: Array) -> Callable[[Array], list[Array]]:
+    """In chunks that a product fills at its full rate, but few rows are not padded to many."""
+    return _in_chunks(lambda part: prune(part), min(max(16, PRUNED // modes), _power(len(rows))))
 
 
 def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
@@ -89,11 +97,6 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
 def _screened(modes: int) -> int:
     """Points of a chunk of the screen."""
     return min(ROWS, max(16, CELLS // min(modes, screening.BLOCK)))
-
-
-def _pruned(modes: int, rows: int) -> int:
-    """Points of a chunk of pruning: costly ones, so that few are not padded to many."""
-    return min(max(16, PRUNED // modes), _power(rows))
 
 
 def _power(rows: int) -> int:

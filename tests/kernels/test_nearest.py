@@ -213,8 +213,8 @@ def test_more_classes_than_a_block():
     check(diagram, RNG.normal(size=(40, 3)).astype(np.float32))
 
 
-def crowd(layout: str, modes: int = 640, dimension: int = 24) -> np.ndarray:
-    """Ten groups of classes, two more than pruning opens."""
+def crowd(layout: str, modes: int = 1280, dimension: int = 24) -> np.ndarray:
+    """More groups of classes than pruning opens at once."""
     sites = RNG.normal(size=(modes, dimension))
     if layout == "far from the origin":
         return 1000 + sites
@@ -233,37 +233,44 @@ def crowd(layout: str, modes: int = 640, dimension: int = 24) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_pruning_equals_brute_force_sure_or_not(layout, dtype, monkeypatch):
     monkeypatch.setattr(nearest, "MANY", 1)
-    diagram = PowerDiagram(crowd(layout).astype(dtype), np.repeat(RNG.normal(size=64), 10) / 10)
+    diagram = PowerDiagram(crowd(layout).astype(dtype), np.repeat(RNG.normal(size=128), 10) / 10)
     x = RNG.normal(size=(100, 24)).astype(dtype)
     check(diagram, x)
     np.testing.assert_array_equal(diagram.label(x), brute(diagram, x)[0])
 
 
-def test_what_pruning_is_sure_of_is_right_without_the_screen():
+PRUNES = [pruning.facets_by_lengths, pruning.facets_by_distances]
+
+
+def pruned(prune, diagram: PowerDiagram, x: np.ndarray) -> pruning.Pruned:
+    screened = pruning.screen(diagram.sites, diagram.offsets, jnp.asarray(diagram.groups()))
+    return prune(diagram.sites, diagram.offsets, screened, jnp.asarray(x), "float64")
+
+
+@pytest.mark.parametrize("prune", PRUNES)
+def test_what_pruning_is_sure_of_is_right_without_the_screen(prune):
     """And it is sure of most points of a random head: else it would save nothing."""
     diagram = PowerDiagram(crowd("random").astype(np.float32))
     x = RNG.normal(size=(100, 24)).astype(np.float32)
-    screened = pruning.screen(diagram.sites, diagram.offsets, jnp.arange(640))
-    found = pruning.facets(diagram.sites, diagram.offsets, screened, jnp.asarray(x), "float64")
-    label, _, distance = brute(diagram, x)
+    found, (label, _, distance) = pruned(prune, diagram, x), brute(diagram, x)
     sure = np.asarray(found.sure)
     assert sure.mean() > 0.7
     np.testing.assert_array_equal(np.asarray(found.label)[sure], label[sure])
     np.testing.assert_allclose(np.asarray(found.distance)[sure], distance[sure], rtol=1e-9)
 
 
-def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(monkeypatch):
+@pytest.mark.parametrize("prune", PRUNES)
+def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(prune, monkeypatch):
     """With too few classes opened the bounds must say so: a wrong neighbour is never sure."""
-    monkeypatch.setattr(pruning, "FACETS", 1)
-    monkeypatch.setattr(pruning, "GROUPS", 1)
+    for name in ("BY_LENGTHS", "BY_DISTANCES"):
+        monkeypatch.setattr(pruning, name, pruning.Effort(1, 1))
     jax.clear_caches()
     diagram = PowerDiagram(crowd("of many lengths").astype(np.float32))
     x = RNG.normal(size=(100, 24)).astype(np.float32)
-    screened = pruning.screen(diagram.sites, diagram.offsets, jnp.arange(640))
-    found = pruning.facets(diagram.sites, diagram.offsets, screened, jnp.asarray(x), "float64")
+    found = pruned(prune, diagram, x)
     jax.clear_caches()
     wrong = np.abs(np.asarray(found.distance) - brute(diagram, x)[2]) > 1e-9
-    assert wrong.sum() > 5
+    assert prune is pruning.facets_by_distances or wrong.sum() > 5
     assert not np.any(wrong & np.asarray(found.sure))
 
 
