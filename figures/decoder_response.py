@@ -8,13 +8,11 @@ from matplotlib.lines import Line2D
 
 from figures import style
 from figures.marks import SIGMAS, SIZE, Look, Table, bars, column, plain_log
-from figures.responses import LIMIT, LOOKS, arrows, flips
+from figures.responses import DECODERS, LIMIT, LOOKS, OTHER, arrows, flips
 
 WAYS = {"normal": "facet normal", "residual": "residual"}  # of the figure of DABI
-SHAPES = "os^Dv<"
-HUES = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.BLACK)
 CONTROL: Look = {"color": style.GREY, "marker": "x", "ls": "", "markersize": 3, "lw": 0.6}
-SIDE = 1.05  # factor on x from one series to the next, so that their bars stand apart
+SIDE, WIDE = 1.05, 1.08  # factors on x from one series to the next, so that bars stand apart
 TINY = 1e-9  # in the place of 0 on a logarithmic axis
 SMALL = 1e-2  # nats: a rise below it is on the linear part of its axis
 RANGES = {"flips": (0.2, 1e4), "output": (0.2, 1e2), "rise": (-1e3, 1e4)}
@@ -96,8 +94,8 @@ def _dabi(table: Table, names: list[str]) -> Figure:
         figure = Figure(figsize=(style.COLUMN, 5.4), layout="constrained")
         axes = _panels(figure)
         for k, name in enumerate(names):
-            rows, look = _of(table, name), {"color": HUES[k % 6], "marker": SHAPES[k % 6]}
-            x = column(rows, "length") * SIDE ** (k - (len(names) - 1) / 2)
+            rows, look = _of(table, name), DECODERS.get(name, OTHER)
+            x = column(rows, "length") * WIDE ** (k - (len(names) - 1) / 2)
             for column_of, way in zip(axes.T, WAYS, strict=True):
                 for one, response in zip(column_of, RANGES, strict=True):
                     _ratio(one, x, rows, f"dabi_{way}_{response}", look)
@@ -105,10 +103,8 @@ def _dabi(table: Table, names: list[str]) -> Figure:
                 _ratio(column_of[1], x, rows, f"smooth_dabi_{way}_output", CONTROL)
         _limits(axes)
         figure.supxlabel(UNIT, fontsize=8)
-        handles = [
-            Line2D([], [], color=HUES[k % 6], marker=SHAPES[k % 6], ls="", label=name)
-            for k, name in enumerate(names)
-        ]
+        looks = {name: DECODERS.get(name, OTHER) for name in names}
+        handles = [Line2D([], [], ls="", label=name, **look) for name, look in looks.items()]
         handles.append(Line2D([], [], label="smooth control", **CONTROL))
         handles.append(Line2D([], [], color=style.GREY, lw=0.8, ls=":", label=LIMIT))
         heading = "responses over isotropic ones (1 − 10⁻⁹ intervals)\narrows: a lower end alone"

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.marks import MARKERS, Look, Table, bars, column, plain_log
+from figures.marks import Look, Table, bars, column, plain_log
+from figures.responses import DECODERS, OTHER
 
 RAW: Look = {"color": style.BLACK, "marker": "o", "ls": "", "lw": 0.8}
 MEAN: Look = {"color": style.ORANGE, "marker": "s", "ls": "", "lw": 0.8}
@@ -16,7 +17,6 @@ FAINT: Look = {"color": style.ORANGE, "lw": 0.8, "alpha": 0.6}
 BANDWIDTHS = {"mean_narrow_": ("--", "its bandwidth halved"), "mean_wide_": (":", "doubled")}
 LAW: Look = {"color": style.VERMILION, "ls": "--"}
 ASIDE = 1.08  # the posterior mean's points stand this factor to the right of raw noise's
-HUES = (style.BLACK, style.ORANGE, style.SKY, style.GREEN, style.BLUE, style.VERMILION)
 ABOVE: Look = {"loc": "outside upper center", "ncols": 2, "title_fontsize": 8}
 UNIT = "noise s over the median distance to a facet"
 Stored = tuple[dict[str, Any], dict[str, Any]]  # a row and its arrays
@@ -130,12 +130,9 @@ def _limits(top: Axes, bottom: Axes, rows: Table, kind: str) -> None:
 def _distances(found: dict[str, Stored]) -> Figure:
     with style.column(height=2.9) as (figure, (axes,)):
         for k, (name, (row, arrays)) in enumerate(sorted(found.items())):
-            marker, color = MARKERS[k % len(MARKERS)], HUES[k % len(HUES)]
             said = f"{name} ({row['classes']} in R$^{{{row['dimension']}}}$)"
-            every: Look = {"marker": marker, "markevery": (0.05 + 0.03 * k, 0.2), "lw": 1}
-            axes.plot(
-                arrays["relative_distance"], arrays["quantiles"], color=color, label=said, **every
-            )
+            look: Look = {"markevery": (0.05 + 0.03 * k, 0.2), "lw": 1} | DECODERS.get(name, OTHER)
+            axes.plot(arrays["relative_distance"], arrays["quantiles"], label=said, **look)
         axes.set(xscale="log", ylim=(0, 1), ylabel="share of latents nearer than that")
         first = [np.interp(0.01, a["quantiles"], a["relative_distance"]) for _, a in found.values()]
         axes.set_xlim(left=max(min(first), 1e-9))

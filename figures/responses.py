@@ -1,4 +1,4 @@
-"""Responses to steps of a given length: what every direction looks like, and flips along one."""
+"""What directions of steps and real decoders look like, and flips along a direction."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,15 @@ LOOKS: dict[str, Look] = {
     "residual": {"color": style.BLUE, "marker": "o"},
     "isotropic": {"color": style.BLACK, "marker": "D"},
 }
+DECODERS: dict[str, Look] = {
+    "g2p-en": {"color": style.BLUE, "marker": "o"},
+    "textgenrnn": {"color": style.ORANGE, "marker": "s"},
+    "pp-ocr": {"color": style.GREEN, "marker": "^"},
+    "pp-ocr-blank": {"color": style.PURPLE, "marker": "D"},
+    "minilm": {"color": style.SKY, "marker": "v"},
+    "smollm2": {"color": style.BLACK, "marker": "<"},
+}
+OTHER: Look = {"color": style.GREY, "marker": "P"}  # a decoder that has no look of its own
 LIMIT = r"$2/E|\langle u,\nu\rangle|$, the limit of short steps"
 
 
