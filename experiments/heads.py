@@ -72,7 +72,7 @@ def head_row(head: Head) -> dict[str, Any]:
         "runner_up_share": float(np.mean(_runners_up(head) == np.asarray(head.facet.neighbour))),
     }
     found = _area(head)
-    return row | ({"area": found[0], "density": found[0].scaled(2)} if found else {})
+    return row | ({"area": found[0], "density": found[0].scaled(2.0)} if found else {})
 
 
 def noise_row(key: Any, head: Head, scale: float, draws: int) -> dict[str, Any]:
