@@ -127,7 +127,7 @@ def facets_by_distances(
     scores = jnp.matmul(x, screened.sites.T, precision="highest") + screened.offsets
     bounds = _tight(screened, x, opened, scores, inner).reshape(len(x), -1, GROUP)
     best = jnp.min(bounds, axis=2)
-    least, at = lax.top_k(-best, min(BY_DISTANCES.groups, best.shape[1] - 1) + 1)
+    least, at = _largest(-best, min(BY_DISTANCES.groups, best.shape[1] - 1) + 1)
     near = jnp.take_along_axis(bounds, at[:, :-1, None], axis=1).reshape(len(x), -1)
     classes = (at[:, :-1, None] * GROUP + jnp.arange(GROUP)).reshape(len(x), -1)
     found = _decided(sites, offsets, x, y, classes, near, wide, BY_DISTANCES.facets)
@@ -161,7 +161,7 @@ def _decided(
 ) -> Pruned:
     """The nearest of the classes with the least bounds, sure if the other bounds lie beyond."""
     few = min(most, bounds.shape[1] - 1)
-    least, at = lax.top_k(-bounds, few + 1)
+    least, at = _largest(-bounds, few + 1)
     nearest = jnp.take_along_axis(classes, at[:, :few], axis=1)
     distance = _distances(sites, offsets, x, y, nearest, wide)
     distance = jnp.where(jnp.isfinite(least[:, :few]), distance, jnp.inf)
@@ -176,13 +176,13 @@ def _open(
     # Offsets are added where scores are read, not to all of them: that would be a second pass.
     grouped = jnp.matmul(x, screened.sites.T, precision="highest").reshape(len(x), -1, GROUP)
     best = jnp.max(grouped + screened.offsets.reshape(-1, GROUP), axis=2)
-    opened = lax.top_k(best, min(groups, best.shape[1]))[1]
+    opened = _largest(best, min(groups, best.shape[1]))[1]
     classes = (opened[..., None] * GROUP + jnp.arange(GROUP)).reshape(len(x), -1)
     near = jnp.take_along_axis(grouped, opened[..., None], axis=1).reshape(len(x), -1)
     near = near + screened.offsets[classes]
     others = jnp.put_along_axis(best, opened, -jnp.inf, axis=1, inplace=False)
     # The best k classes lie in the best k groups.
-    first, at = lax.top_k(near[:, : (LABELS + 1) * GROUP], LABELS + 1)
+    first, at = _largest(near[:, : (LABELS + 1) * GROUP], LABELS + 1)
     few = jnp.take_along_axis(classes, at[:, :LABELS], axis=1)
     exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide))
     exact = jnp.where(jnp.isfinite(first[:, :LABELS]), exact + offsets[few].astype(wide), -jnp.inf)
@@ -236,3 +236,8 @@ def _distances(
         return jnp.maximum(gap, 0) / jnp.linalg.norm(apart, axis=-1)
 
     return lax.map(one, (x, y, classes))
+
+
+def _largest(values: Float[Array, "rows k"], count: int) -> tuple[Array, Array]:
+    """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row."""
+    return lax.optimization_barrier(lax.top_k(values, count))
