@@ -5,7 +5,7 @@ which costs one product where the screen costs two or three, and is sure of near
 points it is not sure of are screened.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -33,7 +33,7 @@ def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Arr
         return labels.reshape(x.shape[:-1])
     screened = pruning.screen(sites, offsets, jnp.arange(modes))
     prune = partial(pruning.labels, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
-    (labels,) = _pruned([prune], screen, modes, rows)
+    (labels,) = _pruned(prune, screen, modes, rows)
     return labels.reshape(x.shape[:-1])
 
 
@@ -49,30 +49,24 @@ def facet(
         found = screen(rows)
     else:
         screened = pruning.screen(sites, offsets, groups)
-        wide = wide_dtype(x.dtype).name
-        prunes = [
-            partial(prune, sites, offsets, screened, wide=wide)
-            for prune in (pruning.facets_by_lengths, pruning.facets_by_distances)
-        ]
-        found = _pruned(prunes, screen, modes, rows)
+        prune = partial(pruning.facets, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+        found = _pruned(prune, screen, modes, rows)
     label, neighbour, distance = (part.reshape(x.shape[:-1]) for part in found)
     return label, neighbour, distance
 
 
-def _pruned(prunes: Sequence[Callable], screen: Callable, modes: int, rows: Array) -> list[Array]:
-    """What pruning finds; of rows that it is not sure of what the next finds; last, the screen."""
-    *found, sure = _chunk_of(prunes[0], modes, rows)(rows)
+def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[Array]:
+    """What pruning finds, and of rows that it is not sure of what the screen finds.
+
+    In chunks that a product fills at its full rate, but few rows are not padded to many.
+    """
+    size = min(max(16, PRUNED // modes), _power(len(rows)))
+    *found, sure = _in_chunks(lambda part: prune(part), size)(rows)
     unsure = np.flatnonzero(~np.asarray(sure))
     if not len(unsure):
         return found
-    doubtful = rows[unsure]
-    again = _pruned(prunes[1:], screen, modes, doubtful) if prunes[1:] else screen(doubtful)
+    again = screen(rows[unsure])
     return [old.at[unsure].set(new) for old, new in zip(found, again, strict=True)]
-
-
-def _chunk_of(prune: Callable, modes: int, rows: Array) -> Callable[[Array], list[Array]]:
-    """In chunks that a product fills at its full rate, but few rows are not padded to many."""
-    return _in_chunks(lambda part: prune(part), min(max(16, PRUNED // modes), _power(len(rows))))
 
 
 def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:

@@ -125,10 +125,26 @@ def check_points(diagram: PowerDiagram, x: object) -> Float[Array, "*points n"]:
 
 
 def first_of_equal_rows(rows: Float[np.ndarray, "rows n"]) -> Int[np.ndarray, " rows"]:
-    """For every row the index of the first row equal to it, bit for bit (−0 counts as 0)."""
-    packed = np.ascontiguousarray(rows + 0.0).view(f"V{rows.shape[1] * rows.itemsize}").ravel()
-    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int32)
+    """For every row the index of the first row equal to it, bit for bit (−0 counts as 0).
+
+    Equal rows have equal sums of their bits times fixed odd numbers modulo 2⁶⁴; only rows whose
+    sums recur are compared.
+    """
+    clean = np.ascontiguousarray(rows + 0.0)
+    first = np.arange(len(clean), dtype=np.int32)
+    _, index, counts = np.unique(_sums_of_bits(clean), return_inverse=True, return_counts=True)
+    recurring = np.flatnonzero(counts[index] > 1)
+    if len(recurring):
+        packed = clean[recurring].view(f"V{clean.shape[1] * clean.itemsize}").ravel()
+        _, earliest, inverse = np.unique(packed, return_index=True, return_inverse=True)
+        first[recurring] = recurring[earliest[inverse]]
+    return first
+
+
+def _sums_of_bits(rows: Float[np.ndarray, "rows n"]) -> np.ndarray:
+    factors = 2 * np.random.default_rng(0).integers(0, 2**63, rows.shape[1], np.uint64) + 1
+    parts = np.array_split(rows.view(f"u{rows.itemsize}"), max(1, rows.size >> 20))
+    return np.concatenate([part.astype(np.uint64) @ factors for part in parts])
 
 
 def half_space(dimension: int, threshold: float = 0.0) -> PowerDiagram:

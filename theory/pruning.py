@@ -26,6 +26,9 @@ GROUP = 16  # classes of a group
 LABELS = 4  # classes whose score is decided
 
 
+FEW = 64  # rows of a chunk that get the second product together
+
+
 class Effort(NamedTuple):
     """How many groups are opened in each row, and of how many classes the distance is decided."""
 
@@ -67,15 +70,21 @@ class Pruned(NamedTuple):
     sure: Bool[Array, " rows"]
 
 
-class _Opened(NamedTuple):
-    """A row's best groups, class by class, its label, and what was left out."""
+class _Labelled(NamedTuple):
+    """Rows with their label, its centred score, and whether the label is sure."""
 
-    classes: Int[Array, "rows near"]
-    scores: Float[Array, "rows near"]
-    others: Float[Array, "rows all"]  # best score of each group; −∞ for those opened
+    x: Rows
     label: Int[Array, " rows"]
     score: Float[Array, " rows"]
     sure: Bool[Array, " rows"]
+
+
+class _Opened(NamedTuple):
+    """The classes of each row's best groups, and the best score of every group, −∞ for those."""
+
+    classes: Int[Array, "rows near"]
+    scores: Float[Array, "rows near"]
+    others: Float[Array, "rows all"]
 
 
 @jax.jit
@@ -97,90 +106,44 @@ def labels(
     sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str
 ) -> tuple[Int[Array, " rows"], Bool[Array, " rows"]]:
     """argmax_j ⟨a_j, x⟩ + b_j, ties to the smaller index, and whether it is sure."""
-    opened = _open(sites, offsets, screened, x, wide, BY_LENGTHS.groups)
-    return opened.label, opened.sure
+    _, rows = _labelled(sites, offsets, screened, x, _grouped(screened, x), wide)
+    return rows.label, rows.sure
 
 
 @partial(jax.jit, static_argnames="wide")
-def facets_by_lengths(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -> Pruned:
+def facets(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -> Pruned:
     """The nearest facet of every row, decided in dtype `wide`, and whether it is sure."""
-    opened = _open(sites, offsets, screened, x, wide, BY_LENGTHS.groups)
-    y, classes = opened.label, opened.classes
-    bounds = _bounds(screened, x, opened, opened.scores, classes)
-    same = screened.groups[classes] == screened.groups[y][:, None]
-    bounds = jnp.where(same, jnp.inf, bounds)
-    label, neighbour, shortest, sure = _decided(
-        sites, offsets, x, y, classes, bounds, wide, BY_LENGTHS.facets
-    )
-    others = jnp.min(_group_bounds(screened, x, opened), axis=1)
-    return Pruned(label, neighbour, shortest, opened.sure & sure & (others > shortest))
+    grouped = _grouped(screened, x)
+    opened, rows = _labelled(sites, offsets, screened, x, grouped, wide)
+    found = _by_lengths(sites, offsets, screened, opened, rows, wide)
+    few = min(FEW, len(x))
+
+    def settle(state: tuple[Pruned, Array]) -> tuple[Pruned, Array]:
+        found, doubtful = state
+        at = jnp.nonzero(doubtful, size=few, fill_value=len(x))[0]
+        some = jax.tree.map(lambda leaf: leaf[at], rows)
+        again = _by_distances(sites, offsets, screened, grouped[at], some, wide)
+        found = jax.tree.map(lambda old, new: old.at[at].set(new, mode="drop"), found, again)
+        return found, doubtful.at[at].set(False, mode="drop")
+
+    doubtful = rows.sure & ~found.sure
+    return lax.while_loop(lambda state: jnp.any(state[1]), settle, (found, doubtful))[0]
 
 
-@partial(jax.jit, static_argnames="wide")
-def facets_by_distances(
-    sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str
-) -> Pruned:
-    """As `facets_by_lengths`, with the distances ‖a_y − a_j‖ themselves, from a second product."""
-    opened = _open(sites, offsets, screened, x, wide, BY_DISTANCES.groups)
-    y = opened.label
-    inner = jnp.matmul(screened.sites[y], screened.sites.T, precision="highest")
-    scores = jnp.matmul(x, screened.sites.T, precision="highest") + screened.offsets
-    bounds = _tight(screened, x, opened, scores, inner).reshape(len(x), -1, GROUP)
-    best = jnp.min(bounds, axis=2)
-    least, at = _largest(-best, min(BY_DISTANCES.groups, best.shape[1] - 1) + 1)
-    near = jnp.take_along_axis(bounds, at[:, :-1, None], axis=1).reshape(len(x), -1)
-    classes = (at[:, :-1, None] * GROUP + jnp.arange(GROUP)).reshape(len(x), -1)
-    found = _decided(sites, offsets, x, y, classes, near, wide, BY_DISTANCES.facets)
-    label, neighbour, shortest, sure = found
-    return Pruned(label, neighbour, shortest, opened.sure & sure & (-least[:, -1] > shortest))
+def _grouped(screened: Screen, x: Rows) -> Float[Array, "rows all group"]:
+    """⟨a_j − c, x⟩. Offsets are added where they are read: to all would be one more pass."""
+    product = jnp.matmul(x, screened.sites.T, precision="highest")
+    return product.reshape(len(x), -1, GROUP)
 
 
-def _tight(
-    screened: Screen, x: Rows, opened: _Opened, scores: Array, inner: Array
-) -> Float[Array, "rows padded"]:
-    """(s_y − s_j)/‖a_y − a_j‖ less what rounding can do; ∞ for equal sites."""
-    slack, y = rounding(x, screened.sites), opened.label
-    reach = screened.lengths + screened.lengths[y][:, None]
-    loose = slack * (lengths(x)[:, None] * reach + screened.heights + screened.heights[y][:, None])
-    gap = jnp.maximum(opened.score[:, None] - scores - loose, 0)
-    square = screened.lengths[y][:, None] ** 2 + screened.lengths**2 - 2 * inner
-    bound = gap / jnp.sqrt(jnp.maximum(square, 0) + slack * reach**2)
-    same = screened.groups == screened.groups[y][:, None]
-    return jnp.where(same, jnp.inf, jnp.where(reach > 0, bound, 0))
-
-
-def _decided(
-    sites: Array,
-    offsets: Array,
-    x: Rows,
-    y: Array,
-    classes: Array,
-    bounds: Float[Array, "rows near"],
-    wide: str,
-    most: int,
-) -> Pruned:
-    """The nearest of the classes with the least bounds, sure if the other bounds lie beyond."""
-    few = min(most, bounds.shape[1] - 1)
-    least, at = _largest(-bounds, few + 1)
-    nearest = jnp.take_along_axis(classes, at[:, :few], axis=1)
-    distance = _distances(sites, offsets, x, y, nearest, wide)
-    distance = jnp.where(jnp.isfinite(least[:, :few]), distance, jnp.inf)
-    neighbour, shortest = first_minimum(nearest, distance)
-    neighbour = jnp.where(jnp.isfinite(shortest), neighbour, -1)
-    return Pruned(y, neighbour, shortest, -least[:, few] > shortest)
-
-
-def _open(
-    sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str, groups: int
-) -> _Opened:
-    # Offsets are added where scores are read, not to all of them: that would be a second pass.
-    grouped = jnp.matmul(x, screened.sites.T, precision="highest").reshape(len(x), -1, GROUP)
+def _labelled(
+    sites: Array, offsets: Array, screened: Screen, x: Rows, grouped: Array, wide: str
+) -> tuple[_Opened, _Labelled]:
     best = jnp.max(grouped + screened.offsets.reshape(-1, GROUP), axis=2)
-    opened = _largest(best, min(groups, best.shape[1]))[1]
-    classes = (opened[..., None] * GROUP + jnp.arange(GROUP)).reshape(len(x), -1)
-    near = jnp.take_along_axis(grouped, opened[..., None], axis=1).reshape(len(x), -1)
+    at = _largest(best, min(BY_LENGTHS.groups, best.shape[1]))[1]
+    classes, near = _members(grouped, at)
     near = near + screened.offsets[classes]
-    others = jnp.put_along_axis(best, opened, -jnp.inf, axis=1, inplace=False)
+    others = jnp.put_along_axis(best, at, -jnp.inf, axis=1, inplace=False)
     # The best k classes lie in the best k groups.
     first, at = _largest(near[:, : (LABELS + 1) * GROUP], LABELS + 1)
     few = jnp.take_along_axis(classes, at[:, :LABELS], axis=1)
@@ -188,36 +151,94 @@ def _open(
     exact = jnp.where(jnp.isfinite(first[:, :LABELS]), exact + offsets[few].astype(wide), -jnp.inf)
     label, _ = first_minimum(few, -exact)
     score = jnp.max(jnp.where(few == label[:, None], first[:, :LABELS], -jnp.inf), axis=1)
-    loose = rounding(x, sites) * (
-        lengths(x) * jnp.max(screened.lengths) + jnp.max(screened.heights)
-    )
+    loose = lengths(x) * jnp.max(screened.lengths) + jnp.max(screened.heights)
     rest = jnp.maximum(first[:, LABELS], jnp.max(others, axis=1))
-    return _Opened(classes, near, others, label, score, score - rest > 2 * loose)
+    sure = score - rest > 2 * rounding(x, sites) * loose
+    return _Opened(classes, near, others), _Labelled(x, label, score, sure)
 
 
-def _bounds(
-    screened: Screen, x: Rows, opened: _Opened, scores: Array, classes: Array
-) -> Float[Array, "rows near"]:
-    """The lower bound of the distance to the hyperplane of each class."""
-    return _bound(x, screened, opened, scores, screened.lengths[classes], screened.heights[classes])
-
-
-def _group_bounds(screened: Screen, x: Rows, opened: _Opened) -> Float[Array, "rows all"]:
-    """The lower bound of the distance to any hyperplane of each group that was not opened."""
+def _by_lengths(
+    sites: Array, offsets: Array, screened: Screen, opened: _Opened, rows: _Labelled, wide: str
+) -> Pruned:
+    classes = opened.classes
+    reach, height = screened.lengths[classes], screened.heights[classes]
+    bounds = _bound(screened, rows, opened.scores, reach, height)
+    same = screened.groups[classes] == screened.groups[rows.label][:, None]
+    bounds = jnp.where(same, jnp.inf, bounds)
     reach, height = (
         jnp.max(each.reshape(-1, GROUP), axis=1) for each in (screened.lengths, screened.heights)
     )
-    return _bound(x, screened, opened, opened.others, reach, height)
+    others = jnp.min(_bound(screened, rows, opened.others, reach, height), axis=1)
+    return _decided(sites, offsets, rows, classes, bounds, others, wide, BY_LENGTHS.facets)
 
 
 def _bound(
-    x: Rows, screened: Screen, opened: _Opened, scores: Array, reach: Array, height: Array
-) -> Array:
-    slack, y = rounding(x, screened.sites), opened.label
+    screened: Screen, rows: _Labelled, scores: Array, reach: Array, height: Array
+) -> Float[Array, "rows k"]:
+    """(s_y − s_j)/(‖a_y − c‖ + ‖a_j − c‖) less what rounding can do."""
+    slack, y = rounding(rows.x, screened.sites), rows.label
     reach = reach + screened.lengths[y][:, None]
-    loose = slack * (lengths(x)[:, None] * reach + height + screened.heights[y][:, None])
-    gap = jnp.maximum(opened.score[:, None] - scores - loose, 0)
+    loose = slack * (lengths(rows.x)[:, None] * reach + height + screened.heights[y][:, None])
+    gap = jnp.maximum(rows.score[:, None] - scores - loose, 0)
     return jnp.where(reach > 0, gap / (reach * (1 + slack)), 0)
+
+
+def _by_distances(
+    sites: Array, offsets: Array, screened: Screen, grouped: Array, rows: _Labelled, wide: str
+) -> Pruned:
+    """The same with ‖a_y − a_j‖ themselves, from a second product."""
+    inner = jnp.matmul(screened.sites[rows.label], screened.sites.T, precision="highest")
+    scores = grouped.reshape(inner.shape) + screened.offsets
+    bounds = _tight(screened, rows, scores, inner).reshape(grouped.shape)
+    best = jnp.min(bounds, axis=2)
+    least, at = _largest(-best, min(BY_DISTANCES.groups, best.shape[1] - 1) + 1)
+    classes, near = _members(bounds, at[:, :-1])
+    others = -least[:, -1]
+    return _decided(sites, offsets, rows, classes, near, others, wide, BY_DISTANCES.facets)
+
+
+def _tight(
+    screened: Screen, rows: _Labelled, scores: Array, inner: Array
+) -> Float[Array, "rows padded"]:
+    """(s_y − s_j)/‖a_y − a_j‖ less what rounding can do; ∞ for equal sites."""
+    slack, y = rounding(rows.x, screened.sites), rows.label
+    reach, height = screened.lengths[y][:, None], screened.heights[y][:, None]
+    square = reach**2 + screened.lengths**2 - 2 * inner
+    reach = screened.lengths + reach
+    loose = slack * (lengths(rows.x)[:, None] * reach + screened.heights + height)
+    gap = jnp.maximum(rows.score[:, None] - scores - loose, 0)
+    bound = gap / jnp.sqrt(jnp.maximum(square, 0) + slack * reach**2)
+    same = screened.groups == screened.groups[y][:, None]
+    return jnp.where(same, jnp.inf, jnp.where(reach > 0, bound, 0))
+
+
+def _members(grouped: Array, at: Int[Array, "rows k"]) -> tuple[Array, Array]:
+    """The classes of some groups of each row, and their values."""
+    classes = (at[..., None] * GROUP + jnp.arange(GROUP)).reshape(len(at), -1)
+    values = jnp.take_along_axis(grouped, at[..., None], axis=1)
+    return classes, values.reshape(len(at), -1)
+
+
+def _decided(
+    sites: Array,
+    offsets: Array,
+    rows: _Labelled,
+    classes: Array,
+    bounds: Float[Array, "rows near"],
+    others: Float[Array, " rows"],
+    wide: str,
+    most: int,
+) -> Pruned:
+    """The nearest of the classes with the least bounds, sure if all other bounds lie beyond."""
+    few = min(most, bounds.shape[1] - 1)
+    least, at = _largest(-bounds, few + 1)
+    nearest = jnp.take_along_axis(classes, at[:, :few], axis=1)
+    distance = _distances(sites, offsets, rows.x, rows.label, nearest, wide)
+    distance = jnp.where(jnp.isfinite(least[:, :few]), distance, jnp.inf)
+    neighbour, shortest = first_minimum(nearest, distance)
+    neighbour = jnp.where(jnp.isfinite(shortest), neighbour, -1)
+    sure = rows.sure & (-least[:, few] > shortest) & (others > shortest)
+    return Pruned(rows.label, neighbour, shortest, sure)
 
 
 def _distances(
@@ -240,4 +261,5 @@ def _distances(
 
 def _largest(values: Float[Array, "rows k"], count: int) -> tuple[Array, Array]:
     """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row."""
-    return lax.optimization_barrier(lax.top_k(values, count))
+    largest, at = lax.optimization_barrier(lax.top_k(values, count))
+    return largest, at
