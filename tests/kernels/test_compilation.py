@@ -60,7 +60,13 @@ CALLS: dict[str, Callable] = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+SHOWN = ("label", "nearest_facet", "crofton", "flip_rate", "sandwich")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in SHOWN else pytest.param(name, marks=pytest.mark.slow) for name in CALLS],
+)
 def test_other_values_compile_nothing(name: str):
     CALLS[name](*case(0))
     with compilations() as said:

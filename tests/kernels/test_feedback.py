@@ -40,6 +40,7 @@ def test_soft_feedback_and_blurred_reading_do_not(options: dict):
     assert chance(said(1, bisection(4), **options)) < FAILURE
 
 
+@pytest.mark.slow
 def test_soft_feedback_draws_nothing_but_its_prompt():
     latents = np.asarray(feed_back(fresh(2), SPOKEN, bisection(4), sequences=50, softness=1.0))
     np.testing.assert_array_equal(latents, np.broadcast_to(latents[:1], latents.shape))

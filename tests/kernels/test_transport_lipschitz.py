@@ -185,7 +185,7 @@ def test_the_certificate_of_scaled_rotations_and_of_ones(eta: float, size: float
     assert certified(ones) >= 32 * size
 
 
-@pytest.mark.parametrize("width", [6, 64])
+@pytest.mark.parametrize("width", [6, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_certificate_of_an_orthonormal_network_is_its_stiffness(width: int):
     for seed in range(3):
         single = fresh(seed, 2, 5, width, stiffness=0.1)

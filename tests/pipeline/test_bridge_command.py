@@ -1,6 +1,7 @@
 """`noncommit bridge` on heads never seen before, and one clear line for every bad input."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -52,9 +53,19 @@ def save(folder: Path, kind: str, **tensors: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["npz", "safetensors"])
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("transpose", [False, True])
+FAST = [("npz", np.float16, False), ("safetensors", np.float64, True)]
+LAYOUTS = itertools.product(
+    ["npz", "safetensors"], [np.float16, np.float32, np.float64], [False, True]
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "transpose"),
+    [
+        layout if layout in FAST else pytest.param(*layout, marks=pytest.mark.slow)
+        for layout in LAYOUTS
+    ],
+)
 def test_distances_equal_brute_force(capsys, tmp_path, kind, dtype, transpose):
     weight, bias, latents = (a.astype(dtype) for a in (WEIGHT, BIAS, LATENTS))
     stored = weight.T if transpose else weight

@@ -266,7 +266,8 @@ def functions(n: int) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "n"), [pytest.param("cosines", 8, marks=pytest.mark.slow), ("network", 3)]
+    ("name", "n"),
+    [pytest.param(*pair, marks=pytest.mark.slow) for pair in (("cosines", 8), ("network", 3))],
 )
 def test_coarea(name: str, n: int):
     left, right = both_sides(functions(n)[name], n, 60 + 2 * n)

@@ -107,7 +107,10 @@ SMALLEST = 0.002  # a cell of fewer than 400 points has no trustworthy mass
 
 @settings(max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 2**31))
-@pytest.mark.parametrize(("modes", "dimension"), [(3, 2), (5, 2), (8, 3)])
+@pytest.mark.parametrize(
+    ("modes", "dimension"),
+    [(3, 2), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((5, 2), (8, 3)))],
+)
 def test_no_power_diagram_lies_below_the_floor_of_its_masses(
     data: st.DataObject, seed: int, modes: int, dimension: int
 ):

@@ -77,7 +77,13 @@ def limits(name: str) -> tuple[Estimate, Estimate]:
 # Equality: the limit is A_W
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("quadrants", "unequal") else pytest.param(name, marks=pytest.mark.slow)
+        for name in PAIRS
+    ],
+)
 def test_the_limit_is_the_area(name: str):
     area = PAIRS[name]()[-1]
     for limit in limits(name):
@@ -101,7 +107,11 @@ def coefficients(name: str, order: int, key: int) -> list[Estimate]:
     [
         ("quadrants", -1 / math.pi**2),
         ("simplicial", flip_law.simplicial_second_order(8)),
-        ("unequal", flip_law.equidistant_interface(standard(3), UNEQUAL).second_order),
+        pytest.param(
+            "unequal",
+            flip_law.equidistant_interface(standard(3), UNEQUAL).second_order,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ridges_take_their_coefficient_off_s_squared(name: str, expected: float):
