@@ -31,7 +31,7 @@ from experiments.registry import DECODERS
 
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SCORES = 2e10  # scores times n of a cell's raw flips: the most latents of a large vocabulary
-FEWEST = 400  # latents whose flips are counted however large the vocabulary is
+FEWEST = 256  # latents whose flips are counted however large the vocabulary is
 QUANTILES = np.linspace(0, 1, 201)
 BANDWIDTHS = {"narrow": 0.5, "": 1.0, "wide": 2.0}
 
