@@ -58,6 +58,10 @@ def decoder_rows(flips: float = 0.012, ratio: float = 1.0, sem: float = 0.005) -
             "ratio_to_law_sem": sem,
             "ratio_to_law_bias": 0.0,
             "ratio_to_law_count": 1000,
+            "law_mean_ratio_to_law_value": 1.0,
+            "law_mean_ratio_to_law_sem": 0.01,
+            "law_mean_ratio_to_law_bias": 0.0,
+            "law_mean_ratio_to_law_count": 1000,
         }
     ]
 
