@@ -36,7 +36,8 @@ class Written:
 def spelled(model: Any, texts: int, steps: int, softness: float) -> Written:
     """g2p-en on words: errors over the nearest listed pronunciation, with and without stress.
 
-    A step of CCI is the first one of every word.
+    `errors_more` are those beyond the errors with tokens fed back, word by word. A step of CCI is
+    the first one of every word.
 
     Raises:
         Unavailable: when the list of pronunciations cannot be had here.
@@ -45,13 +46,17 @@ def spelled(model: Any, texts: int, steps: int, softness: float) -> Written:
         listed = read_cmudict(catalog.locate("cmudict"))
     except catalog.WeightsUnavailable as reason:
         raise Unavailable(str(reason)) from reason
-    words = [word for word in english_words(4 * texts) if word in listed][:texts]
+    words = [word for word in english_words(2 * texts) if word in listed][:texts]
     context, z = model.begin(words)
-    heard = said(np.asarray(generate(model, context, z, STEPS, softness).tokens))
+    hard, heard = (
+        said(np.asarray(generate(model, context, z, STEPS, x).tokens)) for x in (0.0, softness)
+    )
     row = {}
     for name, stress in (("phoneme_errors", True), ("errors_without_stress", False)):
         found = phoneme_errors(heard, words, listed, stress=stress)
         row[name] = ratio_of_means(found.errors, found.length)
+    least, found = (phoneme_errors(each, words, listed) for each in (hard, heard))
+    row["errors_more"] = ratio_of_means(found.errors - least.errors, least.length)
     samples = [f"{w}: {' '.join(h)}" for w, h in zip(words, heard, strict=True)]
     return Written(z, context, row, sorted(samples, key=len)[-SAMPLES:])
 

@@ -68,11 +68,11 @@ def test_what_text_loses(hard, soft, sem, verdict):
 
 
 @pytest.mark.parametrize(
-    ("soft", "sem", "verdict"),
-    [(0.071, 0.001, "holds"), (0.071, 0.02, "inconclusive"), (0.4, 0.01, "refuted")],
+    ("more", "sem", "verdict"),
+    [(0.001, 0.001, "holds"), (0.001, 0.02, "inconclusive"), (0.4, 0.01, "refuted")],
 )
-def test_what_spelling_loses(soft, sem, verdict):
-    rows = ablation("g2p-en", "phoneme_errors", 0.07, soft, sem)
+def test_what_spelling_loses(more, sem, verdict):
+    rows = ablation("g2p-en", "errors_more", 0.0, more, sem)
     assert BY_ID["decoder-soft-spelling"].judge(rows).verdict == verdict
 
 
@@ -87,6 +87,6 @@ def test_a_hard_step_erases_all(cci, verdict):
 
 
 def test_without_the_rows_that_bear_on_it_a_claim_is_inconclusive():
-    alone = ablation("g2p-en", "phoneme_errors", 0.07, 0.07, 0.01)
+    alone = ablation("g2p-en", "errors_more", 0.0, 0.0, 0.01)
     assert BY_ID["decoder-soft-text"].judge(alone).verdict == "inconclusive"
     assert BY_ID["decoder-hard-step"].judge(alone).verdict == "inconclusive"
