@@ -58,7 +58,7 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("g2p-en",), (0.25, 1.0), 600, 100),
-    "default": Grid(count=2000, modes=200),
+    "default": Grid(("g2p-en", "textgenrnn"), (0.25, 1.0), 2000, 200),
     "paper": Grid(tuple(DECODERS), (0.25, 0.5, 1.0, 2.0, 4.0), 6000, 500),
 }
 
