@@ -18,13 +18,13 @@ import equinox as eqx
 import numpy as np
 from theory.bridge.autoregressive import fed_back
 from theory.carrier import Erasure, cci, nearest_embedding
-from theory.estimate import proportion, proportion_interval
+from theory.estimate import proportion
 from theory.partition import PowerDiagram
 
 from experiments import decoders, written
+from experiments.heads import share
 from experiments.registry import choose
 
-FAILURE = 1e-9
 GENERATORS = ("g2p-en", "textgenrnn", "smollm2")
 MORE = {"g2p-en": 8}  # words for every text: they are short
 
@@ -138,6 +138,4 @@ def _retention(step: GenerationStep, z: Any) -> dict[str, Any]:
     token, fed = step.fed(z)
     table = nearest_embedding(step.model.table)
     same = table.groups()[np.asarray(token)] == table.groups()[np.asarray(table.label(fed))]
-    kept = proportion(int(same.sum()), len(same))
-    lower, upper = proportion_interval(kept, FAILURE)
-    return {"retention": kept, "retention_lower": lower, "retention_upper": upper}
+    return share("retention", proportion(int(same.sum()), len(same)))

@@ -20,7 +20,7 @@ from theory.sensitivity import logits, sensitivity
 from experiments.decoder_sensitivity import control, responses
 from experiments.decoders import check_decoders
 from experiments.heads import Head
-from experiments.real_heads import fitted, halves, real_head
+from experiments.real_heads import fitted, halves, real_head, seconds
 from experiments.registry import DECODERS
 
 
@@ -82,8 +82,7 @@ def cells(grid: Grid) -> list[Cell]:
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
-    large = {"smollm2": 200, "minilm": 60, "pp-ocr": 10, "pp-ocr-blank": 10}
-    return large.get(cell.decoder, 1) + 1e-5 * cell.count
+    return seconds(cell.decoder) + 1e-5 * cell.count
 
 
 def measure(cell: Cell, key: Any) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from experiments.heads import (
     make_head,
     noise_row,
     rates,
+    relative_distances,
 )
-from experiments.real_heads import fitted, geometry, halves, real_head, spread
+from experiments.real_heads import fitted, geometry, halves, real_head, seconds, spread
 from experiments.registry import DECODERS
 
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -91,8 +92,7 @@ def cells(grid: Grid) -> list[Cell]:
 
 def cost(cell: Cell) -> float:
     """Rough seconds on one core, to start the longest cells first."""
-    large = {"smollm2": 200, "minilm": 60, "pp-ocr": 10, "pp-ocr-blank": 10}
-    return large.get(cell.decoder, 1) + 1e-5 * cell.count * cell.draws + 1e-5 * cell.modes
+    return seconds(cell.decoder) + 1e-5 * cell.count * cell.draws + 1e-5 * cell.modes
 
 
 def measure(cell: Cell, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -116,9 +116,7 @@ def measure(cell: Cell, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]
         **_modelled(mean_key, head, law, scale, cell.denoised),
         **_exact(law_key, head, law, scale, cell.denoised),
     }
-    distance = np.asarray(head.facet.distance)
-    norm = np.linalg.norm(np.asarray(head.latents, np.float64), axis=1)
-    relative = np.quantile(distance[norm > 0] / norm[norm > 0], QUANTILES)
+    relative = np.quantile(relative_distances(head), QUANTILES)
     return row, {"quantiles": QUANTILES, "relative_distance": relative}
 
 

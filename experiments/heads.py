@@ -56,8 +56,8 @@ def make_head(diagram: PowerDiagram, latents: np.ndarray, group: np.ndarray | No
 def head_row(head: Head) -> dict[str, Any]:
     """Distances to the nearest facet, how often it is the runner-up's, A_W and the row space."""
     distance = np.asarray(head.facet.distance)
-    norm = np.linalg.norm(np.asarray(head.latents, np.float64), axis=1)
-    diagram, some = head.diagram, norm > 0
+    norm = _norms(head)
+    diagram, relative = head.diagram, relative_distances(head)
     row = {
         "classes": diagram.modes,
         "dimension": diagram.dimension,
@@ -68,11 +68,17 @@ def head_row(head: Head) -> dict[str, Any]:
         "distance_median": float(np.median(distance)),
         "distance_tenth": float(np.quantile(distance, 0.1)),
         "norm_median": float(np.median(norm)),
-        "relative_median": float(np.median((distance / norm)[some])) if some.any() else None,
+        "relative_median": float(np.median(relative)) if len(relative) else None,
         "runner_up_share": float(np.mean(_runners_up(head) == np.asarray(head.facet.neighbour))),
     }
     found = _area(head)
     return row | ({"area": found[0], "density": found[0].scaled(2.0)} if found else {})
+
+
+def relative_distances(head: Head) -> np.ndarray:
+    """δ(Z)/‖Z‖, latents at 0 left out."""
+    distance, norm = np.asarray(head.facet.distance), _norms(head)
+    return distance[norm > 0] / norm[norm > 0]
 
 
 def noise_row(key: Any, head: Head, scale: float, draws: int) -> dict[str, Any]:
@@ -92,8 +98,13 @@ def rates(head: Head, counts: np.ndarray, draws: int, name: str) -> dict[str, An
     """The flip rate with its exact interval at these latents; sem: for another sample of them."""
     trials = draws * len(counts)
     flips = Estimate(counts.sum() / trials, _clustered(counts, head.group, draws), 0.0, trials)
-    inside = proportion_interval(flips, FAILURE)
-    return {name: flips, f"{name}_lower": inside.lower, f"{name}_upper": inside.upper}
+    return share(name, flips)
+
+
+def share(name: str, found: Estimate) -> dict[str, Any]:
+    """A proportion with its exact interval, as columns."""
+    ends = proportion_interval(found, FAILURE)
+    return {name: found, f"{name}_lower": ends.lower, f"{name}_upper": ends.upper}
 
 
 def against_law(head: Head, rate: np.ndarray, scale: float, prefix: str = "") -> dict[str, Any]:
@@ -134,9 +145,8 @@ def concentration(key: Any, head: Head, scale: float) -> dict[str, Any]:
     couples = one[: len(one) // 2 * 2].reshape(-1, 2)
     row: dict[str, Any] = {"pairs": len(seen), "pairs_half": half, "flips_seen": len(index)}
     if len(couples):
-        same = proportion(int(np.sum(couples[:, 0] == couples[:, 1])), len(couples))
-        ends = proportion_interval(same, FAILURE)
-        row |= {"collision": same, "collision_lower": ends.lower, "collision_upper": ends.upper}
+        same = int(np.sum(couples[:, 0] == couples[:, 1]))
+        row |= share("collision", proportion(same, len(couples)))
     return row
 
 
@@ -149,6 +159,10 @@ def _runners_up(head: Head) -> np.ndarray:
         np.put_along_axis(scores, label[first : first + size, None], -np.inf, axis=1)
         found.append(scores.argmax(axis=1))
     return np.concatenate(found)
+
+
+def _norms(head: Head) -> np.ndarray:
+    return np.linalg.norm(np.asarray(head.latents, np.float64), axis=1)
 
 
 def _area(head: Head) -> tuple[Estimate, np.ndarray] | None:

@@ -48,15 +48,15 @@ def spelled(model: Any, texts: int, steps: int, softness: float) -> Written:
         raise Unavailable(str(reason)) from reason
     words = [word for word in english_words(2 * texts) if word in listed][:texts]
     context, z = model.begin(words)
-    hard, heard = (
-        said(np.asarray(generate(model, context, z, STEPS, x).tokens)) for x in (0.0, softness)
-    )
-    row = {}
-    for name, stress in (("phoneme_errors", True), ("errors_without_stress", False)):
-        found = phoneme_errors(heard, words, listed, stress=stress)
-        row[name] = ratio_of_means(found.errors, found.length)
+    hard = said(np.asarray(generate(model, context, z, STEPS).tokens))
+    heard = said(np.asarray(generate(model, context, z, STEPS, softness).tokens))
     least, found = (phoneme_errors(each, words, listed) for each in (hard, heard))
-    row["errors_more"] = ratio_of_means(found.errors - least.errors, least.length)
+    unstressed = phoneme_errors(heard, words, listed, stress=False)
+    row = {
+        "phoneme_errors": ratio_of_means(found.errors, found.length),
+        "errors_without_stress": ratio_of_means(unstressed.errors, unstressed.length),
+        "errors_more": ratio_of_means(found.errors - least.errors, least.length),
+    }
     samples = [f"{w}: {' '.join(h)}" for w, h in zip(words, heard, strict=True)]
     return Written(z, context, row, sorted(samples, key=len)[-SAMPLES:])
 
@@ -64,7 +64,9 @@ def spelled(model: Any, texts: int, steps: int, softness: float) -> Written:
 def characters(model: Any, texts: int, steps: int, softness: float) -> Written:
     """textgenrnn on windows of prose: nats a character of what it writes and of the true text."""
     length = PROMPT["textgenrnn"]
-    windows = _pieces(english_text(), texts, length + steps, set(model.symbols))
+    known = set(model.symbols)
+    text = "".join(letter for letter in english_text() if letter in known)
+    windows = _pieces(text, texts, length + steps)
     context, z = model.begin([piece[:length] for piece in windows])
     tokens = np.asarray(generate(model, context, z, steps, softness).tokens)
     prompts = np.stack([model.encode(piece[:length]) for piece in windows])
@@ -77,11 +79,7 @@ def characters(model: Any, texts: int, steps: int, softness: float) -> Written:
 def sentences(model: Any, texts: int, steps: int, softness: float) -> Written:
     """smollm2 on windows of prose: nats a token of what it writes, and repetition."""
     length = PROMPT["smollm2"]
-    read = model.encode(english_text())
-    stride = len(read) // texts
-    if stride < length:
-        raise ValueError(f"the text gives {len(read) // length} prompts, got texts {texts}")
-    prompts = np.stack([read[k * stride : k * stride + length] for k in range(texts)])
+    prompts = np.stack(_pieces(model.encode(english_text()), texts, length))
     context, z = model.begin(prompts, length + steps + 1)
     tokens = np.asarray(generate(model, context, z, steps, softness).tokens)
     row = _quality(model.nats(np.concatenate([prompts, tokens], axis=1)), tokens)
@@ -115,10 +113,9 @@ def repetition(tokens: Sequence[int]) -> float:
     return 1 - len(set(runs)) / len(runs)
 
 
-def _pieces(text: str, count: int, length: int, known: set[str]) -> list[str]:
-    """Pieces of the text, evenly spread, of symbols that are known."""
-    kept = "".join(letter for letter in text if letter in known)
-    stride = len(kept) // count
+def _pieces(text: Any, count: int, length: int) -> list[Any]:
+    """So many pieces of one length of a text or of its tokens, evenly spread."""
+    stride = len(text) // count
     if stride < length:
-        raise ValueError(f"the text gives {len(kept) // length} pieces, got texts {count}")
-    return [kept[k * stride : k * stride + length] for k in range(count)]
+        raise ValueError(f"the text gives {len(text) // length} pieces, got texts {count}")
+    return [text[k * stride : k * stride + length] for k in range(count)]

@@ -24,8 +24,6 @@ from theory.screening import first_minimum, heights, lengths, rounding
 
 GROUP = 16  # classes of a group
 LABELS = 4  # classes whose score is decided
-
-
 FEW = 64  # rows of a chunk that get the second product together
 
 
@@ -176,11 +174,20 @@ def _bound(
     screened: Screen, rows: _Labelled, scores: Array, reach: Array, height: Array
 ) -> Float[Array, "rows k"]:
     """(s_y − s_j)/(‖a_y − c‖ + ‖a_j − c‖) less what rounding can do."""
-    slack, y = rounding(rows.x, screened.sites), rows.label
-    reach = reach + screened.lengths[y][:, None]
-    loose = slack * (lengths(rows.x)[:, None] * reach + height + screened.heights[y][:, None])
-    gap = jnp.maximum(rows.score[:, None] - scores - loose, 0)
+    slack = rounding(rows.x, screened.sites)
+    reach = reach + screened.lengths[rows.label][:, None]
+    gap = _gap(screened, rows, scores, reach, height)
     return jnp.where(reach > 0, gap / (reach * (1 + slack)), 0)
+
+
+def _gap(
+    screened: Screen, rows: _Labelled, scores: Array, reach: Array, height: Array
+) -> Float[Array, "rows k"]:
+    """s_y − s_j less what rounding can do at ‖a_y − c‖ + ‖a_j − c‖ = reach; at least 0."""
+    slack = rounding(rows.x, screened.sites)
+    height = height + screened.heights[rows.label][:, None]
+    loose = slack * (lengths(rows.x)[:, None] * reach + height)
+    return jnp.maximum(rows.score[:, None] - scores - loose, 0)
 
 
 def _by_distances(
@@ -202,11 +209,10 @@ def _tight(
 ) -> Float[Array, "rows padded"]:
     """(s_y − s_j)/‖a_y − a_j‖ less what rounding can do; ∞ for equal sites."""
     slack, y = rounding(rows.x, screened.sites), rows.label
-    reach, height = screened.lengths[y][:, None], screened.heights[y][:, None]
-    square = reach**2 + screened.lengths**2 - 2 * inner
-    reach = screened.lengths + reach
-    loose = slack * (lengths(rows.x)[:, None] * reach + screened.heights + height)
-    gap = jnp.maximum(rows.score[:, None] - scores - loose, 0)
+    own = screened.lengths[y][:, None]
+    square = own**2 + screened.lengths**2 - 2 * inner
+    reach = screened.lengths + own
+    gap = _gap(screened, rows, scores, reach, screened.heights)
     bound = gap / jnp.sqrt(jnp.maximum(square, 0) + slack * reach**2)
     same = screened.groups == screened.groups[y][:, None]
     return jnp.where(same, jnp.inf, jnp.where(reach > 0, bound, 0))
