@@ -1,4 +1,6 @@
-"""Arrays from other people's files: NumPy, safetensors, GGUF, ONNX and HDF5, never a pickle.
+"""Arrays from other people's files, of which none can run code: pickles are never obeyed.
+
+NumPy, safetensors, GGUF, ONNX, HDF5, PyTorch's zips and TensorFlow.js.
 
 Every refusal is one line: what was expected, what came, what to do.
 """
@@ -21,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from theory.bridge import gguf_file, hdf5_file, numpy_file, onnx_file
+from theory.bridge import gguf_file, hdf5_file, numpy_file, onnx_file, tfjs_file, torch_file
 from theory.bridge.reading import Header, MissingReader, TensorFile, check_promise
 
 LISTED = 60  # an error that names thousands of tensors names none
@@ -68,6 +70,10 @@ READERS: dict[str, Callable[[Path], AbstractContextManager[TensorFile]]] = {
     ".onnx": onnx_file.opened,
     ".hdf5": hdf5_file.opened,
     ".h5": hdf5_file.opened,
+    ".pth": torch_file.opened,
+    ".pt": torch_file.opened,
+    ".tar": torch_file.opened,
+    ".json": tfjs_file.opened,
 }
 SUFFIXES = tuple(READERS)
 
@@ -138,7 +144,7 @@ def read_tensors(
             raise ValueError(f"{path} holds no floats, but {_listing(file.headers, None)}")
         with _parsing(path):  # each may pass, and all of them together be too much
             entries = sum(math.prod(file.headers[name].shape) for name in wanted)
-            check_promise(4 * entries, path.stat().st_size, compressed=True)
+            check_promise(4 * entries, file.size or path.stat().st_size, compressed=True)
         return {name: _read(path, file, name, rank=None) for name in wanted}
 
 

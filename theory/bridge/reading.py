@@ -25,11 +25,13 @@ class TensorFile(NamedTuple):
         headers: of every tensor, by name, axes in row-major order.
         load: the numbers of one tensor by its name; only they are read.
         metadata: key-value pairs beside the tensors; None when the format has none.
+        size: bytes of the files beside it that hold the numbers; None when it holds them itself.
     """
 
     headers: dict[str, Header]
     load: Callable[[str], np.ndarray]
     metadata: Mapping[str, Any] | None = None
+    size: int | None = None
 
 
 class MissingReader(ValueError):
