@@ -258,7 +258,7 @@ def test_what_pruning_is_sure_of_is_right_without_the_screen():
 @pytest.mark.parametrize("second", [False, True])
 def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(second, monkeypatch):
     """With too few classes opened the bounds must say so: a wrong neighbour is never sure."""
-    for name in ("BY_LENGTHS", *(["BY_DISTANCES"] if second else [])):
+    for name in ("FIRST", *(["SECOND"] if second else [])):
         monkeypatch.setattr(pruning, name, pruning.Effort(1, 1))
     monkeypatch.setattr(pruning, "FEW", 7)
     jax.clear_caches()
