@@ -13,7 +13,8 @@ PURPOSE = "measure how near a real decoder's latents are to their token boundari
 EXAMPLES = """Either name decoders that noncommit knows ('all' for every one; their weights are
 fetched with pip, see 'noncommit weights'), or give the head of your own: the rows of --weight are
 the tokens, those of --latents the latents. F:T is tensor T of file F (.npy, .npz, .safetensors,
-.gguf, .onnx, .hdf5); T may be left out when the file has one tensor.
+.gguf, .onnx, .hdf5, a PyTorch zip .pth, .pt or .tar, a TensorFlow.js model.json); no code in F is
+ever run. T may be left out when the file has one tensor; in a PyTorch zip T joins keys by dots.
 
 examples:
   noncommit bridge g2p-en textgenrnn

@@ -144,12 +144,13 @@ def read_tensors(
             raise ValueError(f"{path} holds no floats, but {_listing(file.headers, None)}")
         with _parsing(path):  # each may pass, and all of them together be too much
             entries = sum(math.prod(file.headers[name].shape) for name in wanted)
-            check_promise(4 * entries, file.size or path.stat().st_size, compressed=True)
+            size = path.stat().st_size if file.size is None else file.size
+            check_promise(4 * entries, size, compressed=True)
         return {name: _read(path, file, name, rank=None) for name in wanted}
 
 
 def read_headers(path: Path) -> dict[str, Header]:
-    """Name, shape and dtype of every tensor in the file; a .npy has one, named "".
+    """Name, shape and dtype of every tensor in the file; one that stands alone is named "".
 
     Raises:
         ValueError: on an unknown suffix or an unreadable file.
@@ -185,12 +186,20 @@ def _opened(path: Path) -> Iterator[TensorFile]:
     with ExitStack() as stack:
         with _parsing(path):
             file = stack.enter_context(READERS[path.suffix](path))
+            _check_names(file.headers)
         yield file
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """ValueError on a name that would break the line of an error."""
+    for name in names:
+        if not name.isprintable():
+            raise ValueError(f"it has a tensor of the unprintable name {name[:LISTED]!r}")
 
 
 def _read(path: Path, file: TensorFile, name: str, rank: int | None) -> np.ndarray:
     """One tensor: its header checked, then its numbers."""
-    where = path if path.suffix == ".npy" else f"{path}:{name}"
+    where = f"{path}:{name}" if name else path
     header = file.headers[name]
     _check_header(where, header, rank)
     with _parsing(path), np.errstate(all="ignore"):  # what overflows is found below
@@ -227,7 +236,7 @@ def _choose(path: Path, headers: dict[str, Header], wanted: str | None, rank: in
         return next(iter(headers))
     if wanted is not None and wanted in headers:
         return wanted
-    if path.suffix == ".npy":
+    if list(headers) == [""]:
         raise ValueError(f"{path} holds one array without a name; drop ':{wanted}'")
     listing = _listing(headers, rank)
     if wanted is None:
@@ -287,9 +296,10 @@ def _is_float(dtype: str) -> bool:
 
 def _check_finite(where: Path | str, tensor: np.ndarray) -> None:
     """ValueError that says how many entries are NaN or infinite and where the first is."""
-    bad = np.argwhere(~np.isfinite(tensor))
-    if len(bad):
+    bad = ~np.isfinite(tensor)
+    if count := np.count_nonzero(bad):
+        first = tuple(int(i) for i in np.unravel_index(np.argmax(bad), tensor.shape))
         raise ValueError(
-            f"{where} has {len(bad)} entries out of {tensor.size} that are NaN or infinite, the "
-            f"first at index {tuple(bad[0].tolist())}; expected finite numbers: save it again"
+            f"{where} has {count} entries out of {tensor.size} that are NaN or infinite, the "
+            f"first at index {first}; expected finite numbers: save it again"
         )

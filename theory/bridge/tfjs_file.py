@@ -42,8 +42,8 @@ class _Place(NamedTuple):
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[TensorFile]:
     """Headers of all tensors at once, numbers as they are asked for."""
-    if (size := path.stat().st_size) > MANIFEST:
-        raise ValueError(f"it has {size} bytes, at most {MANIFEST}")
+    if (length := path.stat().st_size) > MANIFEST:
+        raise ValueError(f"it has {length} bytes, expected at most {MANIFEST}")
     model = json.loads(path.read_bytes())
     groups = _get(model, "weightsManifest", list)
     shards = [_shards(path.parent, _get(group, "paths", list)) for group in groups]

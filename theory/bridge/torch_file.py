@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from theory.bridge.reading import Header, TensorFile, check_promise
-from theory.bridge.torch_pickle import Storage, Tensor, tensors
+from theory.bridge.torch_pickle import interpret
+from theory.bridge.torch_tensors import Storage, Tensor, named
 
 PICKLE = 2**26  # bytes of data.pkl; the numbers lie elsewhere
 NOTE = 64  # bytes of the records `version` and `byteorder`
@@ -28,7 +29,7 @@ def opened(path: Path) -> Iterator[TensorFile]:
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         records = _Records(archive)
-        found = tensors(records.read("data.pkl", PICKLE))
+        found = named(interpret(records.read("data.pkl", PICKLE)))
         if not found:
             raise ValueError("it holds no tensor")
         storages = {tensor.storage for tensor in found.values()}
