@@ -54,7 +54,7 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("g2p-en",), (0.0, 1.0), 60, 20),
-    "default": Grid(texts=64, steps=30),
+    "default": Grid(texts=32, steps=20),
     "paper": Grid(GENERATORS, (0.0, 0.25, 0.5, 0.75, 1.0), 64, 40),
 }
 

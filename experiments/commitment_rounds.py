@@ -75,9 +75,9 @@ PRESETS = {
     "default": Grid(
         ("markov 64 0.05 16 random", "pairs 8 0.2 8 random"),
         (32,),
-        rounds=(1, 6, 16),
+        rounds=(1, 6),
         draws=1,
-        effort=0.1,
+        effort=0.05,
     ),
     "paper": Grid(),
 }

@@ -58,7 +58,7 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("g2p-en",), (0.25, 1.0), 600, 100),
-    "default": Grid(("g2p-en", "textgenrnn"), (0.25, 1.0), 2000, 200),
+    "default": Grid(("g2p-en", "textgenrnn"), (0.25, 1.0), 1000, 100),
     "paper": Grid(tuple(DECODERS), (0.25, 0.5, 1.0, 2.0, 4.0), 6000, 500),
 }
 

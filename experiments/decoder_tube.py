@@ -67,7 +67,7 @@ class Grid:
 
 PRESETS = {
     "quick": Grid(("g2p-en", "textgenrnn"), 600, (0.05, 0.2, 1.0), 8, 100, 200),
-    "default": Grid(count=1500, ratios=(0.1, 1.0), draws=16, modes=200, denoised=300),
+    "default": Grid(("g2p-en", "textgenrnn"), 1000, (0.1, 1.0), 8, 100, 200),
     "paper": Grid(tuple(DECODERS), 4000, (0.05, 0.1, 0.2, 0.5, 1.0, 5.0), 32, 500, 500),
 }
 

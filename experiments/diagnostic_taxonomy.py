@@ -123,11 +123,11 @@ PRESETS = {
         effort=0.25,
     ),
     "default": Grid(
-        ("random 64 16", "lowrank 64 8 16"),
+        ("random 64 16",),
         ("pass", "constant", "commit", "soft 1", "denoise 0.5", "ode 0.5 0.25"),
         noises=(0.0,),
         orders=("bisection",),
-        softnesses=(0.0, 0.5, 1.0),
+        softnesses=(0.0, 1.0),
         effort=0.25,
     ),
     "paper": Grid(languages=("random 64 16 32", "random 16 8 8")),

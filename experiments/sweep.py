@@ -1,6 +1,7 @@
 """Cells → any `concurrent.futures` executor → store; a row depends on nothing but its cell."""
 
 import importlib
+import math
 import multiprocessing
 import os
 import pickle
@@ -12,13 +13,15 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from experiments import runtime, sources, store
 from experiments.ledger import LOST, Ledger, Outcome, Result
 from experiments.planning import Plan
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,10 @@ def run(
 
 def _computed(ledgers: Sequence[Ledger], pool: Executor) -> Iterator[Ledger]:
     """Each ledger with missing cells, once it has none."""
-    missing = [(cost, ledger, index) for ledger in ledgers for cost, index in ledger.missing()]
-    missing.sort(key=lambda item: -item[0])
+    missing = [(cost, (ledger, index)) for ledger in ledgers for cost, index in ledger.missing()]
     futures: dict[Future[Outcome], tuple[Ledger, int]] = {}
     try:
-        for _, ledger, index in missing:
+        for ledger, index in dealt(missing, len(runtime.usable_cores())):
             futures[_submit(pool, _task(ledger, index))] = ledger, index
         quiet = not sys.stderr.isatty()
         for future in tqdm(as_completed(futures), total=len(futures), unit="cell", disable=quiet):
@@ -127,6 +129,21 @@ def _computed(ledgers: Sequence[Ledger], pool: Executor) -> Iterator[Ledger]:
     finally:
         for future in futures:
             future.cancel()
+
+
+def dealt(missing: Sequence[tuple[float, T]], workers: int) -> list[T]:
+    """The longest first; of about the same cost, neighbours in the grid far from each other.
+
+    Neighbours share what is compiled: two workers that start with them compile the same things at
+    the same time, and one that comes later finds them in the cache folder.
+    """
+    order: list[T] = []
+    steps = [math.floor(2 * math.log2(max(cost, 1e-3))) for cost, _ in missing]
+    for step in sorted(set(steps), reverse=True):
+        equal = [item for (_, item), own in zip(missing, steps, strict=True) if own == step]
+        run = -(-len(equal) // workers)
+        order += [equal[k] for first in range(run) for k in range(first, len(equal), run)]
+    return order
 
 
 def _task(ledger: Ledger, index: int) -> Task:

@@ -173,3 +173,10 @@ def test_a_source_that_changes_under_the_run_is_noticed(toy, threads, tmp_path, 
     monkeypatch.setattr(sweep.sources, "imported_digest", lambda module: "other")
     (result,) = sweep.run([plan], tmp_path, executor=threads)
     assert "sources changed" in result.outcomes[0].error
+
+
+def test_neighbours_of_the_grid_are_dealt_to_different_ends_of_the_queue():
+    """Equal costs: with two workers the halves alternate; another cost is never overtaken."""
+    assert sweep.dealt([(1.0, k) for k in range(5)], 2) == [0, 3, 1, 4, 2]
+    assert sweep.dealt([(1.0, "a"), (8.0, "b"), (1.1, "c"), (0.0, "d")], 1) == ["b", "a", "c", "d"]
+    assert sweep.dealt([], 2) == []
