@@ -1,4 +1,4 @@
-"""Every reader on spoilt files, in a process of its own: `python -m tests.fuzzing COUNT SUFFIX...`.
+"""Every reader on spoilt files, in a process of its own: `python -m tests.fuzzing COUNT KIND...`.
 
 What the parsers' C code does on hostile bytes must not take the tests down with it, and the limit
 on memory holds for a whole process. Prints one line of JSON.
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.mutations import WRITERS, spoil
+from tests.mutations import KINDS
 from theory.bridge.formats import read_headers, read_metadata, read_tensors
 
 HEADROOM = 2**28  # bytes of address space beside what the process has before the first file
@@ -49,21 +49,21 @@ def fault(read: Callable[[Path], object], path: Path) -> str | None:
     return None
 
 
-def fuzz(suffix: str, count: int, folder: Path) -> dict[str, object]:
+def fuzz(name: str, count: int, folder: Path) -> dict[str, object]:
     """Read that many spoilt copies; counts, the slowest in seconds, memory gained, all faults."""
-    path = folder / f"whole{suffix}"
-    WRITERS[suffix](path)
-    content = path.read_bytes()
-    spoilt = folder / f"spoilt{suffix}"
+    kind, path = KINDS[name], folder / f"file{KINDS[name].suffix}"
+    kind.write(path)
+    whole = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     faults, outcomes, slowest = [], Counter[str](), 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(count):
-        spoilt.write_bytes(spoil(content, number))
+        for file, content in kind.spoil(whole, number).items():
+            (folder / file).write_bytes(content)
         start = time.process_time()
-        found = [f"{number} {read.__name__}: {fault(read, spoilt)}" for read in READS]
+        found = [f"{number} {read.__name__}: {fault(read, path)}" for read in READS]
         slowest = max(slowest, time.process_time() - start)
         faults += [line for line in found if not line.endswith(": None")]
-        outcomes[readable(spoilt)] += 1
+        outcomes[readable(path)] += 1
     gained = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {**outcomes, "slowest": slowest, "kilobytes": gained, "faults": faults}
 
@@ -86,16 +86,26 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def first(name: str) -> None:
+    """Read a whole file: the packages' own memory is not the spoilt files'."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"file{KINDS[name].suffix}")
+        KINDS[name].write(path)
+        read_tensors(path)
+
+
 def main() -> None:
     """Fuzz the named readers."""
     warnings.simplefilter("error")
-    count, suffixes = int(sys.argv[1]), sys.argv[2:]
-    with tempfile.TemporaryDirectory() as folder:
-        for suffix in suffixes:  # the packages' own memory is not the files'
-            WRITERS[suffix](Path(folder, f"first{suffix}"))
-            read_tensors(Path(folder, f"first{suffix}"))
-        limit_memory()
-        print(json.dumps({suffix: fuzz(suffix, count, Path(folder)) for suffix in suffixes}))
+    count, names = int(sys.argv[1]), sys.argv[2:]
+    for name in names:
+        first(name)
+    limit_memory()
+    found = {}
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = fuzz(name, count, Path(folder))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

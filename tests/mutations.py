@@ -1,7 +1,12 @@
 """Well-formed tensor files of every format, and spoilt copies of them, each given by a number."""
 
+import io
 import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -38,13 +43,77 @@ def write_hdf5(path: Path) -> None:
         file["layer"].attrs["names"] = ["weight:0"]
 
 
-WRITERS = {
-    ".npy": lambda path: np.save(path, WEIGHT),
-    ".npz": write_npz,
-    ".safetensors": lambda path: save_file(TENSORS, path),
-    ".gguf": write_gguf,
-    ".onnx": lambda path: tensor_files.save_onnx(path, TENSORS, character="a\nb"),
-    ".hdf5": write_hdf5,
+def write_torch(path: Path) -> None:
+    """A checkpoint with settings, metadata, shared and transposed storages, halves and integers."""
+    settings = {"rates": [0.5**i for i in range(30)], "text": "learned from nothing but noise " * 8}
+    state = OrderedDict(weight=WEIGHT, bias=BIAS.astype(np.float16), tied=WEIGHT[1:].T)
+    state._metadata = OrderedDict({"": {"version": 1}})
+    parameter = tensor_files.Parameter(BIAS)
+    value = {"settings": settings, "model": state, "more": [parameter, np.arange(3)], "epoch": 7}
+    tensor_files.save_torch(path, value)
+
+
+def write_tfjs(path: Path) -> None:
+    """Three tensors, one of them quantized, in two shards that cut one of them in two."""
+    quantized = {"small": {"dtype": "uint8", "scale": 0.5, "min": -1}}
+    tensors = {**TENSORS, "small": np.arange(6, dtype=np.uint8)}
+    tensor_files.save_tfjs(path, tensors, 400, quantized)
+
+
+Files = dict[str, bytes]
+
+
+class Kind(NamedTuple):
+    """A format, and how its files are spoilt: by their names, with a number."""
+
+    suffix: str
+    write: Callable[[Path], None]
+    spoil: Callable[[Files, int], Files]
+
+
+def spoil_all(files: Files, number: int) -> Files:
+    """Each file in turn, or all of them at once."""
+    chosen = number // 4 % (len(files) + 1)  # the remainder by 4 chooses the damage
+    return {
+        name: spoil(content, number) if chosen in (i, len(files)) else content
+        for i, (name, content) in enumerate(files.items())
+    }
+
+
+def spoil_members(suffix: str) -> Callable[[Files, int], Files]:
+    """Those members of a zip, which is whole again around them: its sums hide no parser."""
+
+    def spoil_within(files: Files, number: int) -> Files:
+        return {name: _rewrap(content, suffix, number) for name, content in files.items()}
+
+    return spoil_within
+
+
+def _rewrap(content: bytes, suffix: str, number: int) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(whole, "w") as new:
+        for member in old.infolist():
+            inner = old.read(member)
+            spoilt = spoil(inner, number) if member.filename.endswith(suffix) else inner
+            new.writestr(member, spoilt)
+    return whole.getvalue()
+
+
+KINDS = {
+    ".npy": Kind(".npy", lambda path: np.save(path, WEIGHT), spoil_all),
+    ".npz": Kind(".npz", write_npz, spoil_all),
+    "arrays in .npz": Kind(".npz", write_npz, spoil_members(".npy")),
+    ".safetensors": Kind(".safetensors", lambda path: save_file(TENSORS, path), spoil_all),
+    ".gguf": Kind(".gguf", write_gguf, spoil_all),
+    ".onnx": Kind(
+        ".onnx",
+        lambda path: tensor_files.save_onnx(path, TENSORS, character="a\nb"),
+        spoil_all,
+    ),
+    ".hdf5": Kind(".hdf5", write_hdf5, spoil_all),
+    ".pth": Kind(".pth", write_torch, spoil_all),
+    "pickle in .pth": Kind(".pth", write_torch, spoil_members("data.pkl")),
+    ".json": Kind(".json", write_tfjs, spoil_all),
 }
 
 

@@ -110,7 +110,7 @@ class _Numbers:
         self.kept: dict[str, bytes] = {}
 
     def load(self, name: str) -> np.ndarray:
-        """One tensor in row-major order, however its view walks through the storage."""
+        """One tensor, however its view walks through the storage."""
         tensor = self.found[name]
         dtype, key = tensor.storage.dtype, tensor.storage.key
         # A view may show one entry many times; float16 is widened by who asked.
