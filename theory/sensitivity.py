@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory import singular
 from theory.check import check_scale
 from theory.denoise_step import Rows, steps, unit_rows
 from theory.estimate import Estimate, Interval, proportion_interval
@@ -27,6 +28,7 @@ from theory.residual import Moments
 
 DIRECTIONS = ("normal", "singular", "residual", "oriented", "isotropic")
 RESPONSES = ("flips", "output", "rise")
+CLOSE = 1e-6  # relative error of the singular value whose vector is taken
 Decoder = Callable[[Rows], Float[Array, "rows d"]]
 
 
@@ -171,23 +173,15 @@ def directions(
 def singular_directions(decoder: Decoder, x: Rows) -> Rows:
     """The top right singular vector of the decoder's Jacobian at every row; its sign is arbitrary.
 
-    Where the largest singular value is not simple (a simplicial readout) it is one of many.
+    Where the largest singular value is not simple (a simplicial readout) it is one of many. Of a
+    decoder that is not linear by `theory.singular`, without the Jacobian.
     """
     if isinstance(decoder, LinearDecoder):
         top = np.linalg.svd(np.asarray(decoder.matrix), full_matrices=False)[2][0]
         return jnp.broadcast_to(jnp.asarray(top), x.shape)
-    return _top_singular(decoder, x)
-
-
-@eqx.filter_jit
-def _top_singular(decoder: Decoder, x: Rows) -> Rows:
-    """Row by row, since vmapped factorisations can deadlock on few cores."""
-
-    def top(point: Float[Array, " n"]) -> Float[Array, " n"]:
-        jacobian = jax.jacfwd(lambda z: decoder(z[None])[0])(point)
-        return jnp.linalg.eigh(jnp.matmul(jacobian.T, jacobian, precision="highest"))[1][:, -1]
-
-    return lax.map(top, x)
+    start = jax.random.key(0)  # of an iteration; not of the measurement
+    found = singular.singular_directions(start, singular.OfRows(decoder), x, tolerance=CLOSE)
+    return jnp.asarray(found.vectors[:, 0])
 
 
 @eqx.filter_jit
