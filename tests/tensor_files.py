@@ -113,8 +113,7 @@ class TorchPickle:
             case float():
                 self.code += pickle.BINFLOAT + struct.pack(">d", value)
             case str():
-                text = value.encode()
-                self.once(value, pickle.BINUNICODE + struct.pack("<I", len(text)) + text)
+                self.once(value, pickled_text(value))
             case np.ndarray():
                 self.add_tensor(value)
             case Parameter():
@@ -188,6 +187,12 @@ class TorchPickle:
         else:
             self.memo[value] = len(self.memo)
             self.code += code + pickle.LONG_BINPUT + struct.pack("<I", self.memo[value])
+
+
+def pickled_text(text: str) -> bytes:
+    """The opcode that pushes a string."""
+    content = text.encode()
+    return pickle.BINUNICODE + struct.pack("<I", len(content)) + content
 
 
 def save_torch(path: Path, value: Any, order: str = "little") -> None:

@@ -94,7 +94,7 @@ def _add_places(places: dict[str, _Place], weights: list[Any], shards: list[_Sha
         if name in places:
             raise ValueError(f"it has two tensors {name[:KEY]!r}")
         if len(shape) > RANK or any(type(n) is not int or not 0 <= n < 2**63 for n in shape):
-            raise ValueError(f"its tensor {name[:KEY]!r} has a shape that is none")
+            raise ValueError(f"its tensor {name[:KEY]!r} has the shape {str(shape)[:KEY]}")
         header, stored, affine = _kind(weight)
         places[name] = _Place(Header(tuple(shape), header), stored, affine, shards, start)
         start += math.prod(shape) * stored.itemsize

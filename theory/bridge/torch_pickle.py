@@ -13,7 +13,7 @@ from typing import Any
 
 from theory.bridge import torch_tensors
 
-OPCODES = 2**20  # about 40 of them describe one tensor
+OPCODES = 2**20  # a second or two of work; about 40 of them describe one tensor
 KEY = 512  # characters
 
 

@@ -135,6 +135,9 @@ def _are_sizes(numbers: Any) -> bool:
     return type(numbers) is tuple and len(numbers) <= RANK and all(map(_is_size, numbers))
 
 
+PLACED = (Tensor, dict, list, tuple)  # what a name leads to; all else is passed over
+
+
 def named(root: Any) -> dict[str, Tensor]:
     """Every tensor in nested dicts, lists and tuples, its keys and indices joined by dots.
 
@@ -153,7 +156,7 @@ def named(root: Any) -> dict[str, Tensor]:
             levels.pop()
             if not levels:
                 return found
-        elif isinstance(value, Tensor | dict | list | tuple):
+        elif isinstance(value, PLACED):
             name = f"{prefix}.{key}" if prefix else str(key)
             _check_place(name, len(levels), found)
             if isinstance(value, Tensor):
