@@ -45,7 +45,7 @@ SAMPLES = 65_536  # of the leak, at effort 1
 class Grid:
     """A reference over draws, ways to sample one language, a sweep of languages, modes."""
 
-    reference: str = field(default="markov 64 0.05 16 random", metadata={"help": LANGUAGES})
+    reference: str = field(default="floored 64 0.05 16 random", metadata={"help": LANGUAGES})
     draws: int = field(default=8, metadata={"help": "draws of chain and embeddings behind it"})
     reference_steps: tuple[int, ...] = field(
         default=(1, 2, 4, 8, 16, 32, 64, 128, 256), metadata={"help": "K of the reference"}

@@ -17,7 +17,7 @@ from theory.denoiser import ChainDenoiser, GuidedDenoiser
 from theory.feedback import LEAST
 from theory.fidelity import frechet
 from theory.language import EMBEDDINGS, Language, dirichlet_pairs
-from theory.markov_chain import MarkovChain, dirichlet_chain
+from theory.markov_chain import MarkovChain, dirichlet_chain, stationary
 from theory.ngram import bigram_distance, unigram_entropy
 from theory.sampler import SAMPLERS, Denoiser, Step, check_grid, generate, plan, times
 from theory.terminal import RECTIFIED_FLOW, VARIANCE_PRESERVING
@@ -25,11 +25,15 @@ from theory.terminal import RECTIFIED_FLOW, VARIANCE_PRESERVING
 from experiments import runtime
 
 TOKENS = 32_768  # generated at effort 1
-ORDERS = {"markov": 1, "pairs": 2}
+ORDERS = {"markov": 1, "pairs": 2, "floored": 1}
+FLOOR = 1e-6  # of the chances of a floored chain
 SCHEDULES = {"flow": RECTIFIED_FLOW, "preserving": VARIANCE_PRESERVING}
 ENDINGS = ("argmax", "sampled")
 WAYS = "sampler, schedule, grid and ending, as 'churn 0.5, flow, uniform, argmax'"
-LANGUAGES = "'markov V c n' or 'pairs V c n', rows Dirichlet(c), and random, simplex or clustered"
+LANGUAGES = (
+    "'markov V c n', 'floored V c n' (chances 1e-6 at least) or 'pairs V c n', rows Dirichlet(c), "
+    "and random, simplex or clustered"
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ def parsed(words: str) -> tuple[str, int, float, int, str]:
         raise ValueError(f"a language is {LANGUAGES}, got {words!r}") from None
     if kind not in ORDERS or embedding not in EMBEDDINGS:
         raise ValueError(f"a language is {LANGUAGES}, got {words!r}")
+    if kind == "floored" and embedding != "random":
+        raise ValueError(f"floored languages have random embeddings, got {words!r}")
     states = found[1] ** ORDERS[kind]
     if not (2 <= states <= 1024 and 0 < found[2] < math.inf and 1 <= found[3] <= 1024):
         raise ValueError(
@@ -115,12 +121,28 @@ def check(cell: Generation) -> None:
 def language_of(words: str, draw: int, part: int = 0) -> Language:
     """The language of a name: its chain depends on V, c and the draw, its embeddings on V and n."""
     kind, vocabulary, concentration, dimension, embedding = parsed(words)
+    if kind == "floored":
+        return _floored(np.random.default_rng([draw, part] if part else draw), *parsed(words)[1:4])
     chain_key = runtime.cell_key({"chain": [kind, vocabulary, concentration, part]}, draw)
     table_key = runtime.cell_key({"table": [embedding, vocabulary, dimension]}, draw)
     make = dirichlet_chain if ORDERS[kind] == 1 else dirichlet_pairs
     chain = make(chain_key, vocabulary, concentration)
     table = EMBEDDINGS[embedding](table_key, vocabulary, dimension)
     return Language(chain, table, ORDERS[kind])
+
+
+def _floored(rng: np.random.Generator, vocabulary: int, c: float, dimension: int) -> Language:
+    """Rows, then embeddings of norm √n, from one generator; no chance is below FLOOR.
+
+    A sampler that says what a chain next to never says is judged by how little that is. With the
+    floor in the chain the denoiser knows of it too: at V = 64, c = 0.05, n = 16 draw 0 is the
+    language that the row compared with in `few_step` was once measured on.
+    """
+    rows = np.maximum(rng.dirichlet(np.full(vocabulary, c), size=vocabulary), FLOOR)
+    rows = rows / rows.sum(axis=1, keepdims=True)
+    table = rng.normal(size=(vocabulary, dimension))
+    table *= math.sqrt(dimension) / np.linalg.norm(table, axis=1, keepdims=True)
+    return Language(MarkovChain(stationary(rows), rows), table)
 
 
 def denoiser_of(cell: Generation, language: Language) -> Denoiser:

@@ -315,3 +315,27 @@ BAD = {
     "rounds are from 1 to the least L": lambda: commitment_rounds.Grid(rounds=(64,)),
 }
 test_bad_grids_are_named_on_one_line = refusals(BAD)
+
+
+def test_draw_0_of_the_floored_reference_has_the_truths_of_the_row_compared_with():
+    """6.42 a sequence, 5.98 a transition; one step says one token for ever: 622, without noise."""
+    language = generation.language_of(few_step.PRESETS["paper"].reference, 0)
+    assert float(np.asarray(language.states.transition).min()) > 0.9 * generation.FLOOR
+    truths = generation.truths(language, few_step.LENGTH)
+    assert round(truths["truth"], 2) == 6.42
+    assert round(truths["truth_transition"], 2) == 5.98
+    law, table = np.asarray(language.states.initial), np.asarray(language.embeddings)
+    token = int(np.argmax((law @ table) @ table.T))
+    constant = np.full((2, few_step.LENGTH), token)
+    assert round(float(language.perplexity(constant).value)) == 622
+
+
+def test_floored_languages_differ_by_draw_and_part_and_are_random_only():
+    first, other, part = (
+        np.asarray(generation.language_of("floored 8 0.3 4 random", *which).states.transition)
+        for which in ((0,), (1,), (0, 1))
+    )
+    assert not np.allclose(first, other)
+    assert not np.allclose(first, part)
+    with pytest.raises(ValueError, match="floored languages have random embeddings"):
+        generation.parsed("floored 8 0.3 8 simplex")
