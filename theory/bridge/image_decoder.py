@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Latents = Float[Array, "rows n"]
@@ -58,7 +59,8 @@ def check_latents(z: object, dimension: int) -> Latents:
             f"latents must have shape (rows, {dimension}), rows ≥ 1, got shape {latents.shape}"
         )
     _check_floating("latents", latents)
-    if _known(latents) and not bool(jnp.all(jnp.isfinite(latents))):
+    values = _known(latents)
+    if values is not None and not np.isfinite(values).all():
         raise ValueError("latents must be finite, got NaN or infinity")
     return latents
 
@@ -72,9 +74,11 @@ def check_images(images: object, shape: tuple[int, int, int]) -> Images:
             f"images must have shape (rows, {wanted}), rows ≥ 1, got shape {array.shape}"
         )
     _check_floating("images", array)
-    if _known(array) and not bool(jnp.all((array >= 0) & (array <= 1))):
-        low, high = float(jnp.min(array)), float(jnp.max(array))
-        raise ValueError(f"images must lie in [0, 1], got values from {low:g} to {high:g}")
+    values = _known(array)
+    if values is not None and not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(
+            f"images must lie in [0, 1], got values from {values.min():g} to {values.max():g}"
+        )
     return array
 
 
@@ -83,6 +87,9 @@ def _check_floating(name: str, array: Array) -> None:
         raise ValueError(f"{name} must be floating, got dtype {array.dtype}")
 
 
-def _known(array: Array) -> bool:
-    """Whether the numbers are there; of a traced array whoever made the concrete one knows them."""
-    return not isinstance(array, jax.core.Tracer)
+def _known(array: Array) -> np.ndarray | None:
+    """The numbers, unless the array is traced: then whoever made the concrete one knows them.
+
+    They are NumPy's: within a trace JAX would trace what is asked of a concrete array too.
+    """
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
