@@ -16,12 +16,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.check import check_count, check_scale
 from theory.denoise_step import Rows, unit_rows
 from theory.estimate import Estimate, Interval, ratio_of_means
+from theory.lanczos import lengths, stepwise_pairs
 from theory.latent_steps import (
     CHUNK,
     Groups,
@@ -31,7 +31,7 @@ from theory.latent_steps import (
     joined,
     step_lengths,
 )
-from theory.singular import OfRows, leading_pairs, lengths, row_normals
+from theory.singular import OfRows, row_normals
 
 DIRECTIONS = ("singular", "residual", "isotropic")
 RESPONSES = ("output", "perceptual")
@@ -182,7 +182,7 @@ def image_sensitivity(
 
     def measured(first: Array, rows: Rows) -> tuple[Array, ...]:
         starts = row_normals(start_key, rows, first, rank)
-        value, error, top = leading_pairs(OfRows(decode), rows, starts, *limits)
+        value, error, top = stepwise_pairs(OfRows(decode), rows, starts, *limits)
         draws = drawn(draw_key, posterior_mean, rows, first, scale)
         singular = draws.sign[:, None] * top[:, 0]
         ways = jnp.stack([singular, unit_rows(draws.residual), draws.isotropic], axis=1)
@@ -197,7 +197,6 @@ def image_sensitivity(
     return ImageSensitivity(found, long, norm, value, error, inside, *sizes, labels)
 
 
-@eqx.filter_jit
 def _respond(
     decode: Decode,
     distance: Distance | None,
@@ -205,16 +204,27 @@ def _respond(
     ways: Float[Array, "rows directions n"],
     long: Float[Array, "rows lengths"],
 ) -> Float[Array, "rows directions lengths responses"]:
-    """Responses to p = length·way, one decoding of all rows at a time."""
-    before = decode(clean)
+    """Responses to p = length·way; one decoding of all rows at a time, as `stepwise_pairs`."""
+    before = _decoded(decode, clean)
+    found = [
+        [_responses(decode, distance, before, clean + step[:, None] * way) for step in long.T]
+        for way in ways.swapaxes(0, 1)
+    ]
+    return jnp.transpose(jnp.asarray(found), (2, 0, 1, 3))
 
-    def one(way: Rows, length: Float[Array, " rows"]) -> Array:
-        after = decode(clean + length[:, None] * way)
-        moved = lengths((after - before).reshape(len(clean), -1))
-        return jnp.stack([moved] if distance is None else [moved, distance(before, after)])
 
-    each = lambda way: lax.map(lambda length: one(way, length), long.T)  # noqa: E731
-    return jnp.transpose(lax.map(each, ways.swapaxes(0, 1)), (3, 0, 1, 2))
+@eqx.filter_jit
+def _decoded(decode: Decode, z: Rows) -> Array:
+    return decode(z)
+
+
+@eqx.filter_jit
+def _responses(
+    decode: Decode, distance: Distance | None, before: Array, z: Rows
+) -> Float[Array, "rows responses"]:
+    after = decode(z)
+    moved = lengths((after - before).reshape(len(z), -1))
+    return jnp.stack([moved] if distance is None else [moved, distance(before, after)], axis=1)
 
 
 def _outputs(decode: Decode, clean: np.ndarray) -> int:

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from theory.batches import check_rows
 from theory.check import check_count, check_scale
 from theory.denoise_step import Rows, unit_rows
-from theory.singular import lengths, row_normals
+from theory.lanczos import lengths
+from theory.singular import row_normals
 
 CHUNK = 16  # latents of which a map is taken at a time: what it holds of each is not known
 

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.batches import PerPoint, Transport, check_rows, in_chunks
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate, from_samples
+from theory.lanczos import KRYLOV, leading_pairs, lengths, linearised
 from theory.partition import PowerDiagram
-from theory.singular import KRYLOV, leading_pairs, lengths, linearised, row_normals
+from theory.singular import row_normals
 
 
 class Norms(NamedTuple):
@@ -31,10 +32,10 @@ def operator_norms(
     tolerance: float = 1e-3,
     cycles: int = 50,
 ) -> Norms:
-    """‖DT(x)‖_op without the Jacobian: `theory.singular.leading_pairs` from a random start.
+    """‖DT(x)‖_op without the Jacobian: `theory.lanczos.leading_pairs` from a random start.
 
     It stops when error ≤ tolerance·value at all points of a chunk; `error` is that of
-    `theory.singular.quotient`, so that some singular value lies that near. That it is the largest
+    `theory.lanczos.quotient`, so that some singular value lies that near. That it is the largest
     one holds but for a probability that falls exponentially with the steps (Kuczyński,
     Woźniakowski 1992).
 
