@@ -115,7 +115,7 @@ def real_paths():
 
 @pytest.fixture(scope="module", params=[("random", 100), ("real", 8)], ids=["random", "real"])
 def coded(request, tmp_path_factory):
-    """Tensors of both halves, images, latents, and what the port makes of these images and latents."""
+    """Tensors of both halves, images, latents, and what the port makes of these two."""
     which, count = request.param
     if which == "real":
         paths = request.getfixturevalue("real_paths")
@@ -180,6 +180,7 @@ def test_derivatives_agree_with_differences_and_each_other(model):
     np.testing.assert_allclose(jnp.vdot(pulled, direction), jnp.vdot(covector, pushed), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_astronaut_comes_back(real_paths):
     """Measured once by another code: 31.2 dB, values outside [0, 1] cut off."""
     try:

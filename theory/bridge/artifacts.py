@@ -179,7 +179,7 @@ _KNOWN = [
         bytes=12_336,
     ),
     Artifact(
-        name="super-resolver-shard",
+        name="super-resolver-weights",
         archive=SUPER_RESOLVER,
         member="package/models/group1-shard1of1.bin",
         sha256="5cb464ae4d390ce0a771afd5feaf60fbfcdb18ab48a56db98cdf6b88202369de",
