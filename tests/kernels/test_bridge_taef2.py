@@ -113,7 +113,10 @@ def real_paths():
         pytest.skip(str(reason))
 
 
-@pytest.fixture(scope="module", params=[("random", 100), ("real", 8)], ids=["random", "real"])
+REAL = pytest.param(("real", 8), marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[("random", 100), REAL], ids=["random", "real"])
 def coded(request, tmp_path_factory):
     """Tensors of both halves, images, latents, and what the port makes of these two."""
     which, count = request.param
