@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 import sys
 import tarfile
 import types
@@ -218,6 +219,16 @@ def test_compressed_records_are_refused(tmp_path):
         archive.writestr("a/data.pkl", bytes(program.code), zipfile.ZIP_STORED)
         archive.writestr("a/data/0", bytes(2**23))
     assert "'data/0' is compressed" in refusal(read_headers, tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("sizes", [(2**31, 160), (160, 2**31), (2**31, 2**31)])
+def test_sizes_in_the_directory_of_a_zip_allocate_nothing(records, sizes):
+    path = records()
+    content = path.read_bytes()
+    at = content.rindex(b"changed/data/1") - 46 + 20  # where its entry in the directory has them
+    path.write_bytes(content[:at] + struct.pack("<II", *sizes) + content[at + 8 :])
+    said = refusal(read_headers, path)
+    assert "'data/1' is compressed" in said or "promises 2147483648 bytes" in said
 
 
 def test_a_record_within_another_is_too_much(tmp_path):

@@ -28,7 +28,7 @@ def opened(path: Path) -> Iterator[TensorFile]:
     _check_start(path)
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
-        records = _Records(archive)
+        records = _Records(archive, size)
         found = named(interpret(records.read("data.pkl", PICKLE)))
         if not found:
             raise ValueError("it holds no tensor")
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[TensorFile]:
         # Shared bytes would let a small file stand for any amount of memory.
         check_promise(sum(records.check(storage) for storage in storages), size)
         headers = {n: Header(t.shape, t.storage.dtype.name) for n, t in found.items()}
-        numbers = _Numbers(records, found, size)
+        numbers = _Numbers(records, found)
         yield TensorFile(headers, numbers.load)
 
 
@@ -55,14 +55,15 @@ def _check_start(path: Path) -> None:
 class _Records:
     """The members of the zip, all under one folder and none of them compressed."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
         names = archive.namelist()
         if len(set(names)) != len(names):
             raise ValueError("it has two records of one name")
         folders = [n.removesuffix("/data.pkl") for n in names if n.endswith("/data.pkl")]
         if len(folders) != 1:
             raise ValueError(f"it has {len(folders)} records data.pkl, expected one")
-        self.archive, self.folder, self.names = archive, folders[0], set(names)
+        self.archive, self.size = archive, size
+        self.folder, self.names = folders[0], set(names)
         version, order = self.note("version", "3"), self.note("byteorder", "little")
         if version not in map(str, VERSIONS):
             raise ValueError(f"it has the format version {version!r}, expected 1 to 10")
@@ -71,18 +72,19 @@ class _Records:
         self.swapped = order != sys.byteorder
 
     def member(self, name: str) -> zipfile.ZipInfo:
-        """One record; PyTorch compresses none, and so its size is no promise."""
+        """One record, which takes as many bytes of the file as it says: PyTorch compresses none."""
         if f"{self.folder}/{name}" not in self.names:
             raise ValueError(f"it has no record {name!r}")
         member = self.archive.getinfo(f"{self.folder}/{name}")
-        if member.compress_type != zipfile.ZIP_STORED:
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
             raise ValueError(f"its record {name!r} is compressed, which PyTorch never does")
+        check_promise(member.file_size, self.size)
         return member
 
-    def read(self, name: str, limit: int) -> bytes:
-        """The bytes of one record."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """The bytes of one record, at most so many."""
         member = self.member(name)
-        if member.file_size > limit:
+        if limit is not None and member.file_size > limit:
             raise ValueError(f"its record {name!r} has {member.file_size} bytes, at most {limit}")
         return self.archive.read(member)
 
@@ -104,8 +106,8 @@ class _Records:
 class _Numbers:
     """The tensors' numbers; a storage that several of them share is read once."""
 
-    def __init__(self, records: _Records, found: dict[str, Tensor], size: int) -> None:
-        self.records, self.found, self.size = records, found, size
+    def __init__(self, records: _Records, found: dict[str, Tensor]) -> None:
+        self.records, self.found = records, found
         self.uses = Counter(tensor.storage.key for tensor in found.values())
         self.kept: dict[str, bytes] = {}
 
@@ -115,8 +117,8 @@ class _Numbers:
         dtype, key = tensor.storage.dtype, tensor.storage.key
         # A view may show one entry many times; float16 is widened by who asked.
         promised = max(4, dtype.itemsize) * math.prod(tensor.shape)
-        check_promise(promised, self.size, compressed=True)
-        content = self.kept.get(key) or self.records.read(f"data/{key}", self.size)
+        check_promise(promised, self.records.size, compressed=True)
+        content = self.kept.get(key) or self.records.read(f"data/{key}")
         if self.uses[key] > 1:
             self.kept[key] = content
         strides = tuple(dtype.itemsize * stride for stride in tensor.strides)
