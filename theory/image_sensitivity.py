@@ -21,9 +21,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.check import check_count, check_scale
 from theory.denoise_step import Rows, unit_rows
 from theory.estimate import Estimate, Interval, ratio_of_means
-from theory.lanczos import lengths, stepwise_pairs
+from theory.jacobian import OfRows, lengths, row_normals
+from theory.lanczos import stepwise_pairs
 from theory.latent_steps import (
     CHUNK,
+    Drawn,
     Groups,
     PosteriorMean,
     check_grouped,
@@ -31,7 +33,6 @@ from theory.latent_steps import (
     joined,
     step_lengths,
 )
-from theory.singular import OfRows, row_normals
 
 DIRECTIONS = ("singular", "residual", "isotropic")
 RESPONSES = ("output", "perceptual")
@@ -177,24 +178,29 @@ def image_sensitivity(
         raise ValueError(
             f"a decoder of R^{clean.shape[1]} to R^{outputs} has no {rank} leading directions"
         )
-    start_key, draw_key = jax.random.split(key)
     limits = jnp.asarray(tolerance, clean.dtype), jnp.asarray(CYCLES, jnp.int32)
 
     def measured(first: Array, rows: Rows) -> tuple[Array, ...]:
-        starts = row_normals(start_key, rows, first, rank)
-        value, error, top = stepwise_pairs(OfRows(decode), rows, starts, *limits)
-        draws = drawn(draw_key, posterior_mean, rows, first, scale)
-        singular = draws.sign[:, None] * top[:, 0]
-        ways = jnp.stack([singular, unit_rows(draws.residual), draws.isotropic], axis=1)
+        normals = row_normals(key, rows, first, 3 + rank)
+        value, error, top = stepwise_pairs(OfRows(decode), rows, normals[:, 3:], *limits)
+        draws = drawn(normals[:, :3], posterior_mean, rows, scale)
+        ways, inside = _ways(draws, top)
         long = step_lengths(steps, draws.residual)
-        along = jnp.einsum("pdn,pkn->pdk", ways, top, precision="highest")
         found = _respond(decode, distance, rows, ways, long)
-        norm, inside = lengths(draws.residual), jnp.sum(along**2, axis=2)
-        return found, long, norm, value[:, 0], error[:, 0], inside
+        return found, long, lengths(draws.residual), value[:, 0], error[:, 0], inside
 
     found, long, norm, value, error, inside = joined(measured, clean, chunk)
     sizes = rank, clean.shape[1], outputs
     return ImageSensitivity(found, long, norm, value, error, inside, *sizes, labels)
+
+
+@jax.jit
+def _ways(draws: Drawn, top: Float[Array, "rows rank n"]) -> tuple[Array, Array]:
+    """Unit vectors along DIRECTIONS, and the share of each in the span of the leading ones."""
+    singular = draws.sign[:, None] * top[:, 0]
+    ways = jnp.stack([singular, unit_rows(draws.residual), draws.isotropic], axis=1)
+    along = jnp.einsum("pdn,pkn->pdk", ways, top, precision="highest")
+    return ways, jnp.sum(along**2, axis=2)
 
 
 def _respond(

@@ -11,16 +11,23 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from theory.batches import Transport, values
+from theory.batches import Transport
+from theory.jacobian import (
+    Linear,
+    Product,
+    lengths,
+    linearised,
+    multiplied,
+    outputs,
+    products,
+    pushed,
+    unit,
+)
 
 KRYLOV = 20  # Lanczos vectors of a cycle, unless many pairs are wanted
-
-Linear = Callable[[Array], Array]
-Product = Callable[[Array, Array], tuple[Array, Array]]  # (v, c) ↦ Bv/c, BᵀBv/c²; B is DT or DTᵀ
 
 
 class Loops(NamedTuple):
@@ -76,7 +83,7 @@ def leading_pairs(
     """
     out, push, pull = linearised(transport, x)
     wide = x.shape[1] > out.shape[1]
-    return _lanczos(push, _products(push, pull, wide), wide, start, tolerance, cycles, COMPILED)
+    return _lanczos(push, products(push, pull, wide), wide, start, tolerance, cycles, COMPILED)
 
 
 def stepwise_pairs(
@@ -91,35 +98,12 @@ def stepwise_pairs(
     wide = x.shape[1] > outputs(transport, x)
 
     def push(v: Array) -> Array:
-        return _pushed(transport, x, v)
+        return pushed(transport, x, v)
 
     def product(v: Array, size: Array) -> tuple[Array, Array]:
-        return _multiplied(transport, x, v, size, wide)
+        return multiplied(transport, x, v, size, wide)
 
     return _lanczos(push, product, wide, start, tolerance, cycles, STEPWISE)
-
-
-def _products(push: Linear, pull: Linear, wide: bool) -> Product:
-    inner, outer = (pull, push) if wide else (push, pull)
-
-    def product(v: Array, size: Array) -> tuple[Array, Array]:
-        image = _divided(inner(v), size)
-        return image, _divided(outer(image), size)
-
-    return product
-
-
-@eqx.filter_jit
-def _pushed(transport: Transport, x: Array, v: Array) -> Array:
-    return linearised(transport, x)[1](v)
-
-
-@eqx.filter_jit
-def _multiplied(
-    transport: Transport, x: Array, v: Array, size: Array, wide: bool
-) -> tuple[Array, Array]:
-    _, push, pull = linearised(transport, x)
-    return _products(push, pull, wide)(v, size)
 
 
 def _lanczos(
@@ -133,43 +117,97 @@ def _lanczos(
 ) -> tuple[Array, Array, Array]:
     block = _orthonormal(_over(push, start, loops) if wide else start)
     (points, count, m), dtype = block.shape, block.dtype
-    size = jnp.ones(points, dtype)  # then the scale of DT, whose square may underflow
-    size = lengths(product(block[:, 0], size)[0]).astype(dtype)
-    size = jnp.where(size > 0, size, 1)
+    size = _sizes(product(block[:, 0], jnp.ones(points, dtype))[0]).astype(dtype)
     scaled = lambda v: product(v, size)  # noqa: E731
     least, steps = 4 * m**0.5 * float(jnp.finfo(dtype).eps), min(basis_size(count) - count, m)
     kept = max(-(-steps // 4), count)
 
-    def cycle(state: tuple) -> tuple:
-        number, vectors, matrix, found, met, done = state
-
+    def cycle(state: State) -> State:
         def step(j: Array, basis: tuple[Array, Array]) -> tuple[Array, Array]:
-            return _adjoined(basis, scaled(basis[0][:, j])[1], j, least, count)
+            return _adjoined(basis, scaled(_row(basis[0], j))[1], j, least, count)
 
-        begin = jnp.where(number == 0, 0, kept)
-        vectors, matrix = loops.fori_loop(begin, steps, step, (vectors, matrix))
-        vectors, matrix = _restarted(vectors, matrix, kept, count)
-        fresh = _quotients(scaled, vectors[:, kept - count : kept][:, ::-1], loops)
-        found = tuple(_where(done, *pair) for pair in zip(found, fresh, strict=True))
-        value, error, _ = found
-        enough = ~jnp.any(error > jnp.maximum(tolerance, least) * value[:, :1], axis=1)
-        return number + 1, vectors, matrix, found, enough, enough & (met | (steps == m))
+        begin = kept * (state.number > 0)
+        basis = loops.fori_loop(begin, steps, step, (state.vectors, state.matrix))
+        vectors, matrix, leading = _restarted(*basis, kept, count)
+        value, error = loops.map(lambda v: quotient(v, *scaled(v)), leading)
+        limit = jnp.maximum(tolerance, least)
+        return _settled(state, vectors, matrix, (value, error, leading), limit, steps == m)
 
-    vectors = jnp.zeros((points, steps + count, m), dtype).at[:, :count].set(block)
-    zero, undone = jnp.zeros((points, count), dtype), jnp.zeros(points, bool)
-    matrix = jnp.zeros((points, steps, steps), dtype)
-    state = jnp.int32(0), vectors, matrix, (zero, zero, block), undone, undone
-    state = loops.while_loop(lambda s: (s[0] < cycles) & ~jnp.all(s[-1]), cycle, state)
-    value, error, vectors = state[3]
-    right = _over(lambda u: unit(scaled(u)[0]), vectors, loops) if wide else vectors
-    return value * size[:, None], error * size[:, None], _completed(right, start)
+    state = _begun(block, steps)
+    state = loops.while_loop(lambda one: _unfinished(one, cycles), cycle, state)
+    right = loops.map(lambda u: scaled(u)[0], state.leading) if wide else state.leading
+    return _completed(state, size, right, start)
+
+
+class State(NamedTuple):
+    """Where a Lanczos stands: basis, its matrix, and what the leading pairs are, a row each.
+
+    Fields:
+        number: cycles done.
+        vectors: orthonormal rows, shape (points, steps + count, m).
+        matrix: ⟨q_i, A q_j⟩, i ≤ j, shape (points, steps, steps).
+        value: shape (count, points); error, leading (count, points, m) likewise.
+        met: whether the errors were small enough a cycle ago.
+        done: whether they were twice.
+    """
+
+    number: Array
+    vectors: Array
+    matrix: Array
+    value: Array
+    error: Array
+    leading: Array
+    met: Array
+    done: Array
+
+
+@partial(jax.jit, static_argnames="steps")
+def _begun(block: Array, steps: int) -> State:
+    points, count, m = block.shape
+    vectors = jnp.zeros((points, steps + count, m), block.dtype).at[:, :count].set(block)
+    zero, undone = jnp.zeros((count, points), block.dtype), jnp.zeros(points, bool)
+    matrix, leading = jnp.zeros((points, steps, steps), block.dtype), jnp.moveaxis(block, 1, 0)
+    return State(jnp.int32(0), vectors, matrix, zero, zero, leading, undone, undone)
 
 
 @jax.jit
-def _completed(right: Array, start: Array) -> Array:
-    """Orthonormal rows; of a kernel, where any direction will do, the starts."""
-    empty = jnp.sum(right**2, axis=2, keepdims=True) == 0
-    return _orthonormal(jnp.where(empty, start, right.astype(start.dtype)))
+def _unfinished(state: State, cycles: Array) -> Array:
+    return (state.number < cycles) & ~jnp.all(state.done)
+
+
+@partial(jax.jit, static_argnames="whole")
+def _settled(
+    state: State, vectors: Array, matrix: Array, fresh: tuple, limit: Array, whole: bool
+) -> State:
+    """The state after a cycle, where points that were done keep their pairs."""
+    old, done = (state.value, state.error, state.leading), state.done
+    value, error = (jnp.where(done, *pair) for pair in zip(old[:2], fresh[:2], strict=True))
+    leading = jnp.where(done[:, None], old[2], fresh[2])
+    enough = ~jnp.any(error > limit * value[0], axis=0)
+    done = enough & (state.met | whole)
+    return State(state.number + 1, vectors, matrix, value, error, leading, enough, done)
+
+
+@jax.jit
+def _sizes(image: Array) -> Array:
+    """The scale of DT, whose square may underflow."""
+    size = lengths(image)
+    return jnp.where(size > 0, size, 1)
+
+
+@jax.jit
+def _row(vectors: Array, j: Array) -> Array:
+    return vectors[:, j]
+
+
+@jax.jit
+def _completed(state: State, size: Array, right: Array, start: Array) -> tuple[Array, ...]:
+    """Values, errors and orthonormal right vectors; of a kernel, where any will do, the starts."""
+    right = jnp.moveaxis(right, 0, 1).astype(start.dtype)
+    rows = unit(right.reshape(-1, right.shape[2])).reshape(right.shape)
+    empty = jnp.sum(rows**2, axis=2, keepdims=True) == 0
+    vectors = _orthonormal(jnp.where(empty, start, rows))
+    return (state.value * size).T, (state.error * size).T, vectors
 
 
 @partial(jax.jit, static_argnames=("least", "band"))
@@ -211,24 +249,16 @@ def _orthonormal(block: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames=("kept", "band"))
-def _restarted(vectors: Array, matrix: Array, kept: int, band: int) -> tuple[Array, Array]:
-    """The `kept` largest Ritz pairs, ascending, and the rows that come next."""
+def _restarted(vectors: Array, matrix: Array, kept: int, band: int) -> tuple[Array, Array, Array]:
+    """The `kept` largest Ritz pairs, ascending, and the rows that come next; the leading `band`."""
     symmetric = jnp.triu(matrix) + jnp.triu(matrix, 1).swapaxes(1, 2)
     ritz, basis = jnp.linalg.eigh(symmetric, symmetrize_input=False)
     top = jnp.einsum("pkm,pki->pim", vectors[:, :-band], basis[:, :, -kept:], precision="highest")
     fresh = jnp.zeros_like(vectors).at[:, :kept].set(top)
     fresh = fresh.at[:, kept : kept + band].set(vectors[:, -band:])
     diagonal = jnp.arange(kept)
-    return fresh, jnp.zeros_like(matrix).at[:, diagonal, diagonal].set(ritz[:, -kept:])
-
-
-def _quotients(
-    scaled: Callable[[Array], tuple[Array, Array]], block: Array, loops: Loops
-) -> tuple[Array, Array, Array]:
-    """Values and errors of `quotient` for every row of a block (points, count, m), and the rows."""
-    rows = unit(block.reshape(-1, block.shape[2])).reshape(block.shape)
-    value, error = loops.map(lambda v: quotient(v, *scaled(v)), jnp.moveaxis(rows, 1, 0))
-    return value.T, error.T, rows
+    matrix = jnp.zeros_like(matrix).at[:, diagonal, diagonal].set(ritz[:, -kept:])
+    return fresh, matrix, jax.vmap(unit)(jnp.moveaxis(top[:, kept - band :][:, ::-1], 1, 0))
 
 
 @jax.jit
@@ -249,38 +279,6 @@ def quotient(v: Array, image: Array, back: Array) -> tuple[Array, Array]:
     return value, value * jnp.minimum(1, ratio * jnp.sqrt(2 / (1 + jnp.sqrt(1 - inside**2))))
 
 
-def outputs(transport: Transport, points: np.ndarray | Array) -> int:
-    """d, the number of outputs of T, or the ValueError of `values`."""
-    return eqx.filter_eval_shape(values, transport, points[:1]).shape[1]
-
-
-def linearised(transport: Transport, x: Array) -> tuple[Array, Linear, Linear]:
-    """T at rows of x, and v ↦ DT v and u ↦ DTᵀu row by row."""
-    out, push = jax.linearize(lambda rows: values(transport, rows), x)
-    return out, push, lambda u: jax.linear_transpose(push, x)(u)[0]
-
-
-def _divided(rows: Array, size: Array) -> Array:
-    return rows / size[:, None].astype(rows.dtype)
-
-
 def _over(linear: Linear, block: Array, loops: Loops) -> Array:
     """A map of rows (points, m) on every row of a block (points, count, m)."""
     return jnp.moveaxis(loops.map(linear, jnp.moveaxis(block, 1, 0)), 0, 1)
-
-
-def _where(chosen: Array, kept: Array, fresh: Array) -> Array:
-    return jnp.where(chosen.reshape(-1, *[1] * (kept.ndim - 1)), kept, fresh)
-
-
-def lengths(rows: Array) -> Array:
-    """Euclidean norms that neither over- nor underflow."""
-    largest = jnp.max(jnp.abs(rows), axis=1)
-    scaled = rows / jnp.where(largest > 0, largest, 1)[:, None]
-    return largest * jnp.linalg.norm(scaled, axis=1)
-
-
-def unit(rows: Array) -> Array:
-    """Rows of length 1; a row of zeros stays one."""
-    length = lengths(rows)[:, None]
-    return rows / jnp.where(length > 0, length, 1)

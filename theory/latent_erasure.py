@@ -14,6 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 from theory.carrier import Carrier
 from theory.denoise_step import Rows, unit_rows
 from theory.estimate import Estimate, ratio_of_means
+from theory.jacobian import row_normals
 from theory.latent_steps import (
     CHUNK,
     PosteriorMean,
@@ -69,7 +70,7 @@ def latent_erasure(
     fixed = None if step is None else (step,)
 
     def measured(first: Array, rows: Rows) -> tuple[Array, ...]:
-        draws = drawn(key, posterior_mean, rows, first, scale)
+        draws = drawn(row_normals(key, rows, first, 3), posterior_mean, rows, scale)
         ways = jnp.stack([draws.isotropic, unit_rows(draws.residual)])
         steps = step_lengths(fixed, draws.residual) * ways
         rest = rows_like("carried rows", carrier(rows), rows)

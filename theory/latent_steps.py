@@ -9,15 +9,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from theory.batches import check_rows
 from theory.check import check_count, check_scale
 from theory.denoise_step import Rows, unit_rows
-from theory.lanczos import lengths
-from theory.singular import row_normals
+from theory.jacobian import lengths
 
 CHUNK = 16  # latents of which a map is taken at a time: what it holds of each is not known
 
@@ -57,19 +57,27 @@ def check_grouped(
 
 
 def drawn(
-    key: PRNGKeyArray, posterior_mean: PosteriorMean, rows: Rows, first: Array, scale: float
+    normals: Float[Array, "rows 3 n"], posterior_mean: PosteriorMean, rows: Rows, scale: float
 ) -> Drawn:
-    """A sign, a residual and an isotropic direction for every row, by the key of its own row.
+    """A sign, a residual and an isotropic direction for every row, made of three Gaussians each.
 
     Raises:
         ValueError: when posterior means have another shape.
     """
-    noise, way, other = jnp.moveaxis(row_normals(key, rows, first, 3), 1, 0)
-    sign = jnp.where(other[:, 0] < 0, -1, 1).astype(rows.dtype)
-    residual = (
-        rows_like("posterior means", posterior_mean(rows + scale * noise, scale), rows) - rows
-    )
-    return Drawn(sign, residual.astype(rows.dtype), unit_rows(way))
+    noisy = _noisy(rows, normals, scale)
+    mean = rows_like("posterior means", posterior_mean(noisy, scale), rows)
+    return _drawn(rows, normals, mean)
+
+
+@jax.jit
+def _noisy(rows: Rows, normals: Array, scale: Array | float) -> Rows:
+    return (rows + scale * normals[:, 0]).astype(rows.dtype)
+
+
+@jax.jit
+def _drawn(rows: Rows, normals: Array, mean: Rows) -> Drawn:
+    sign = jnp.where(normals[:, 2, 0] < 0, -1, 1).astype(rows.dtype)
+    return Drawn(sign, (mean - rows).astype(rows.dtype), unit_rows(normals[:, 1]))
 
 
 def step_lengths(steps: Sequence[float] | None, residual: Rows) -> Float[Array, "rows lengths"]:

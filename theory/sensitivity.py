@@ -22,6 +22,7 @@ from theory.check import check_scale
 from theory.denoise_step import Rows, steps, unit_rows
 from theory.estimate import Estimate, Interval, proportion_interval
 from theory.gaussian import normal
+from theory.jacobian import OfRows
 from theory.mixture import Mixture
 from theory.partition import PowerDiagram
 from theory.residual import Moments
@@ -180,7 +181,7 @@ def singular_directions(decoder: Decoder, x: Rows) -> Rows:
         top = np.linalg.svd(np.asarray(decoder.matrix), full_matrices=False)[2][0]
         return jnp.broadcast_to(jnp.asarray(top), x.shape)
     start = jax.random.key(0)  # of an iteration; not of the measurement
-    found = singular.singular_directions(start, singular.OfRows(decoder), x, tolerance=CLOSE)
+    found = singular.singular_directions(start, OfRows(decoder), x, tolerance=CLOSE)
     return jnp.asarray(found.vectors[:, 0])
 
 

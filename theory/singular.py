@@ -1,19 +1,15 @@
 """Leading singular values and right vectors of DT(x) at many points, for maps T: R^n → R^d."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.batches import Transport, check_rows, in_chunks
 from theory.check import check_count, check_scale
-from theory.gaussian import normal
-from theory.lanczos import basis_size, leading_pairs, outputs
+from theory.jacobian import outputs, row_normals
+from theory.lanczos import basis_size, leading_pairs
 
 
 class Pairs(NamedTuple):
@@ -28,20 +24,6 @@ class Pairs(NamedTuple):
     vectors: Float[np.ndarray, "points count n"]
     value: Float[np.ndarray, "points count"]
     error: Float[np.ndarray, "points count"]
-
-
-class OfRows(eqx.Module):
-    """A map of rows, (N, n) ↦ (N, …), as a transport of one point with its outputs in a line.
-
-    Fields:
-        decode: D, of every row by itself.
-    """
-
-    decode: Callable[[Array], Array]
-
-    def __call__(self, z: Float[Array, " n"]) -> Float[Array, " d"]:
-        """D at one point."""
-        return jnp.ravel(self.decode(z[None])[0])
 
 
 def singular_directions(
@@ -86,11 +68,3 @@ def singular_directions(
 
     value, error, vectors = in_chunks(kernel, points, max(n, d) * basis_size(count))
     return Pairs(vectors, value, error)
-
-
-@partial(jax.jit, static_argnames="count")
-def row_normals(key: PRNGKeyArray, x: Array, first: Array, count: int = 1) -> Array:
-    """Gaussian vectors for rows of x, shape (rows, count, n), each with the key of its own row."""
-    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(len(x)))
-    shape = (count, x.shape[1])
-    return jax.vmap(lambda row_key: normal(row_key, shape, x.dtype.name))(keys)

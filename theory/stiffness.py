@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.batches import PerPoint, Transport, check_rows, in_chunks
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate, from_samples
-from theory.lanczos import KRYLOV, leading_pairs, lengths, linearised
+from theory.jacobian import lengths, linearised, row_normals
+from theory.lanczos import KRYLOV, leading_pairs
 from theory.partition import PowerDiagram
-from theory.singular import row_normals
 
 
 class Norms(NamedTuple):

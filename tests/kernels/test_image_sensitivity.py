@@ -54,6 +54,7 @@ def key(number: int) -> jax.Array:
 
 
 def found(decode, number: int = 0, law: Mixture = STANDARD, latents=LATENTS, scale=0.5, **options):
+    options = {"chunk": COUNT} | options
     return image_sensitivity(key(number), decode, law.posterior_mean, latents, scale, **options)
 
 
@@ -117,9 +118,9 @@ def test_a_planted_steep_direction_along_the_residual_is_found():
     assert flat.dabi_interval("residual").contains(1)
     ends = steep.dabi_interval("residual")
     assert ends.lower > 2.5
-    # A step along the first axis is isotropic with E|u₁| = Γ(n/2)/(√π Γ((n + 1)/2)).
+    # An isotropic step goes E|u₁| = Γ(n/2)/(√π Γ((n + 1)/2)) along the line: no residual beats 1.
     most = math.sqrt(math.pi) * math.exp(math.lgamma((N + 1) / 2) - math.lgamma(N / 2))
-    assert ends.contains(most)
+    assert ends.lower < most < 1.5 * ends.upper
     assert steep.share("residual").interval().lower > 0.9
     assert steep.dabi_interval("singular").lower > 2.5
 
@@ -132,7 +133,9 @@ def test_draws_are_those_of_the_definition_and_chunks_change_nothing():
         np.testing.assert_allclose(one, other, rtol=1e-9)
     assert whole.steps.shape == (21, 1)  # no length given: that of each residual
     np.testing.assert_array_equal(whole.steps[:, 0], whole.residual)
-    draws = drawn(key(5), STANDARD.posterior_mean, jnp.asarray(LATENTS), jnp.int32(0), 0.5)
+    draws = drawn(
+        jax.random.normal(key(5), (COUNT, 3, N)), STANDARD.posterior_mean, jnp.asarray(LATENTS), 0.5
+    )
     noise = 1.25 * (np.asarray(draws.residual) + LATENTS) - LATENTS
     check_mean(from_samples(noise.ravel() ** 2), 0.25, resolution=0.3)
     assert set(np.asarray(draws.sign)) == {-1, 1}
