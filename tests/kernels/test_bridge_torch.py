@@ -23,6 +23,7 @@ from theory.bridge.torch_pickle import interpret
 RNG = np.random.default_rng(1)
 WEIGHT = RNG.normal(size=(40, 64)).astype(np.float32)
 BIAS = RNG.normal(size=40).astype(np.float32)
+NOTHING = np.lib.stride_tricks.as_strided(np.zeros(0, np.float32), (4, 0), (4, 4))
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_names_join_keys_and_indices_by_dots(save, suffix):
     state = OrderedDict(weight=WEIGHT, bias=tensor_files.Parameter(BIAS))
     state._metadata = OrderedDict({"": {"version": 1}})
     value = {"net": {"layer.0": state}, "steps": [BIAS, (BIAS, 3)], 7: BIAS, "rate": 0.1}
-    path = save({**value, "name": "toy", "flags": [None, True], "count": np.arange(3)}, suffix)
+    value |= {"name": "toy", "flags": [None, True], "count": np.arange(3), "none": NOTHING}
+    path = save(value, suffix)
     assert {name: header.shape for name, header in read_headers(path).items()} == {
         "net.layer.0.weight": (40, 64),
         "net.layer.0.bias": (40,),
@@ -85,9 +87,10 @@ def test_names_join_keys_and_indices_by_dots(save, suffix):
         "steps.1.0": (40,),
         "7": (40,),
         "count": (3,),
+        "none": (4, 0),
     }
     tensors = read_tensors(path)
-    assert "count" not in tensors
+    assert {"count", "none"}.isdisjoint(tensors)
     np.testing.assert_array_equal(tensors["net.layer.0.weight"], WEIGHT)
     np.testing.assert_array_equal(tensors["steps.1.0"], BIAS)
     assert "count has dtype int64" in refusal(read_tensors, path, ["count"])
@@ -162,6 +165,11 @@ def test_plain_values_are_those_of_python(value, protocol):
     got = interpret(pickle.dumps(value, protocol))
     assert got == value
     assert repr(got) == repr(value)  # True is not 1, and an OrderedDict no dict
+
+
+def test_the_memo_goes_by_the_numbers_it_is_given():
+    program = b"(K\x01q\x07K\x02r\x03\x00\x00\x00K\x03q\x07h\x07j\x03\x00\x00\x00t."
+    assert interpret(program) == pickle.loads(program) == (1, 2, 3, 3, 2)
 
 
 def test_metadata_of_a_state_dict_is_passed_over():
@@ -291,7 +299,9 @@ def test_names_are_told_apart(save, monkeypatch):
 
 def test_many_views_of_few_numbers_are_too_much(save):
     wide = np.broadcast_to(BIAS[:1], (2**13, 2**12))
-    assert "promises 134217728 bytes" in refusal(read_tensors, save({"w": wide}), ["w"])
+    path = save({"w": wide})
+    for read in (read_tensors, lambda path: read_tensor(path, rank=2)):
+        assert "promises 134217728 bytes" in refusal(read, path)
     narrow = np.broadcast_to(BIAS[:1], (2**12, 2**10))
     assert read_tensors(save([narrow]))["0"].shape == (2**12, 2**10)
     assert "promises 83886080 bytes" in refusal(read_tensors, save([narrow] * 5))
