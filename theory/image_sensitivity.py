@@ -36,7 +36,6 @@ from theory.latent_steps import (
 
 DIRECTIONS = ("singular", "residual", "isotropic")
 RESPONSES = ("output", "perceptual")
-CYCLES = 20  # the most of the Lanczos
 
 Decode = Callable[[Rows], Array]
 Distance = Callable[[Array, Array], Array]
@@ -143,6 +142,7 @@ def image_sensitivity(
     distance: Distance | None = None,
     rank: int = 1,
     tolerance: float = 1e-2,
+    cycles: int = 20,
     chunk: int = CHUNK,
 ) -> ImageSensitivity:
     """How a decoder responds to steps from clean latents along DIRECTIONS.
@@ -164,6 +164,8 @@ def image_sensitivity(
         distance: of outputs, as `theory.perceptual.structural_distance`; None: L2 alone.
         rank: k, leading right singular vectors whose span is compared with residuals.
         tolerance: relative error of σ₁ that ends the search for the singular direction.
+        cycles: the most cycles of that search, of 21 and then 16 products each; two confirm each
+            other, one is often enough: `error` is what was reached.
         chunk: latents that are decoded at a time.
 
     Raises:
@@ -172,13 +174,14 @@ def image_sensitivity(
     """
     clean, labels = check_grouped(latents, group, scale, chunk)
     outputs = _outputs(decode, clean)
-    check_count("rank", rank, 1)
+    for name, number in (("rank", rank), ("cycles", cycles)):
+        check_count(name, number, 1)
     check_scale("tolerance", tolerance)
     if rank > min(clean.shape[1], outputs):
         raise ValueError(
             f"a decoder of R^{clean.shape[1]} to R^{outputs} has no {rank} leading directions"
         )
-    limits = jnp.asarray(tolerance, clean.dtype), jnp.asarray(CYCLES, jnp.int32)
+    limits = jnp.asarray(tolerance, clean.dtype), jnp.asarray(cycles, jnp.int32)
 
     def measured(first: Array, rows: Rows) -> tuple[Array, ...]:
         normals = row_normals(key, rows, first, 3 + rank)
