@@ -93,8 +93,8 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
     return {
         "independent": len(text.latents),
         **text.row,
-        **_erasure(erased),
-        **_retention(step, text.latents),
+        **erasure_row(erased),
+        **retention_row(step, text.latents),
         **{f"sample_{k}": said for k, said in enumerate(text.samples)},
     }
 
@@ -122,7 +122,7 @@ def _advanced(step: GenerationStep, z: Any) -> tuple[Any, Any]:
     return said, step.model.advance(step.context, z, said[1])[1]
 
 
-def _erasure(found: Erasure) -> dict[str, Any]:
+def erasure_row(found: Erasure) -> dict[str, Any]:
     """CCI along isotropic and facet-normal perturbations, with what moved."""
     return {
         "cci_isotropic": found.isotropic,
@@ -133,7 +133,7 @@ def _erasure(found: Erasure) -> dict[str, Any]:
     }
 
 
-def _retention(step: GenerationStep, z: Any) -> dict[str, Any]:
+def retention_row(step: GenerationStep, z: Any) -> dict[str, Any]:
     """How many tokens can be told from what is fed back for them."""
     token, fed = step.fed(z)
     table = nearest_embedding(step.model.table)

@@ -43,6 +43,16 @@ EXPERIMENTS: dict[str, str] = {
     "isotropic directions: DABI",
     "commit_ablation": "what real autoregressive decoders lose when softmax averages are fed back, "
     "not tokens, and CCI of their steps",
+    "decoder_contrast": "text heads against image decoders under the same steps: DABI, CCI, "
+    "spectra of Jacobians, decoded samples",
+}
+
+
+IMAGES: dict[str, str] = {
+    "dcgan": "noise to faces: a generator without an encoder, latents N(0, I)",
+    "autoencoder": "small convolutional autoencoder that the suite trains on photographs",
+    "super-resolver": "features of a small image to one of twice its size",
+    "taef2": "tiny autoencoder of a large image generator; weights from --path",
 }
 
 

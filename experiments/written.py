@@ -64,9 +64,7 @@ def spelled(model: Any, texts: int, steps: int, softness: float) -> Written:
 def characters(model: Any, texts: int, steps: int, softness: float) -> Written:
     """textgenrnn on windows of prose: nats a character of what it writes and of the true text."""
     length = PROMPT["textgenrnn"]
-    known = set(model.symbols)
-    text = "".join(letter for letter in english_text() if letter in known)
-    windows = _pieces(text, texts, length + steps)
+    windows = _pieces(_letters(model), texts, length + steps)
     context, z = model.begin([piece[:length] for piece in windows])
     tokens = np.asarray(generate(model, context, z, steps, softness).tokens)
     prompts = np.stack([model.encode(piece[:length]) for piece in windows])
@@ -91,6 +89,29 @@ WRITTEN: dict[str, Callable[[Any, int, int, float], Written]] = {
     "textgenrnn": characters,
     "smollm2": sentences,
 }
+
+
+def begun(name: str, model: Any, texts: int) -> tuple[Any, Any]:
+    """Context and latents after so many independent prompts were read, before anything is written.
+
+    Raises:
+        ValueError: on a decoder that does not write, or more prompts than the text gives.
+    """
+    length = PROMPT.get(name, 0)
+    if name == "g2p-en":
+        return model.begin(english_words(texts))
+    if name == "textgenrnn":
+        return model.begin(_pieces(_letters(model), texts, length))
+    if name == "smollm2":
+        prompts = np.stack(_pieces(model.encode(english_text()), texts, length))
+        return model.begin(prompts, length + 2)
+    raise ValueError(f"expected one of {', '.join(WRITTEN)}, got {name!r}")
+
+
+def _letters(model: Any) -> str:
+    """The text, without what the model has no symbol for."""
+    known = set(model.symbols)
+    return "".join(letter for letter in english_text() if letter in known)
 
 
 def _quality(nats: np.ndarray, tokens: np.ndarray) -> dict[str, Estimate]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from experiments.claims import (
     bridge,
+    contrast,
     crossover,
     decoder,
     diagnostic,
@@ -30,6 +31,7 @@ CLAIMS = [
     *stiffness_surface.CLAIMS,
     *diagnostic.CLAIMS,
     *decoder.CLAIMS,
+    *contrast.CLAIMS,
 ]
 
 

@@ -28,11 +28,11 @@ def _tube_law(name: str) -> Checks:
     """A ratio to the law at the smallest noise of each head must be 1, told from √(2/π)·law."""
 
     def checks(rows: list[Row], failure: float) -> list[Check]:
-        checks = []
-        for own in _by_decoder(rows):
+        checks, heads = [], _by_decoder(rows)
+        for own in heads:
             smallest = min(own, key=lambda row: number(row, "ratio"))
             ratio = estimate(smallest, name)
-            interval = ratio.interval(failure)
+            interval = ratio.interval(failure / len(heads))
             checks.append(Check(float(ratio.value), interval, Interval(1.0, 1.0), FALSIFIER))
         return checks
 
