@@ -74,7 +74,7 @@ def core_sums(found: Leak, stiffness: float, barriers, failure: float) -> Interv
 # Equality
 
 
-@pytest.mark.parametrize("stiffness", [1.0, 8.0])
+@pytest.mark.parametrize("stiffness", [1.0, pytest.param(8.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", ["sparsemax", "line"])
 def test_two_modes_attain_the_floor(family: str, stiffness: float):
     transport = SparsemaxMap(stiffness) if family == "sparsemax" else optimal_line(2, stiffness)
@@ -89,7 +89,9 @@ def test_two_modes_attain_the_floor(family: str, stiffness: float):
     assert bound.core_sum(halves, stiffness, BARRIER) == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("modes", [2, 4, 16, 64])
+@pytest.mark.parametrize(
+    "modes", [4, *(pytest.param(m, marks=pytest.mark.slow) for m in (2, 16, 64))]
+)
 def test_sparsemax_leaks_what_its_integral_says(modes: int):
     found = measured(SparsemaxMap(8.0), modes, modes, 60_000)
     exact = sparsemax_leak(modes, 8.0)
@@ -118,7 +120,10 @@ def exact_tube(name: str, width: float) -> float:
     return float(np.sum(special.ndtr(cuts + width) - special.ndtr(cuts - width)))
 
 
-@pytest.mark.parametrize("name", PARTITIONS)
+@pytest.mark.parametrize(
+    "name",
+    ["quadrants", *(pytest.param(n, marks=pytest.mark.slow) for n in ("intervals", "cells"))],
+)
 def test_the_leak_of_signed_distances_is_the_tube_point_by_point(name: str):
     """Apart from the points that rounding may put on either side of its edge."""
     diagram, stiffness = PARTITIONS[name](), 6.0
@@ -198,7 +203,9 @@ def layouts(modes: int) -> st.SearchStrategy[np.ndarray]:
 
 @settings(max_examples=20)
 @given(data=st.data(), share=st.floats(0.6, 0.95), seed=st.integers(0, 2**31))
-@pytest.mark.parametrize(("modes", "dimension"), SHAPES)
+@pytest.mark.parametrize(
+    ("modes", "dimension"), [pytest.param(*SHAPES[0], marks=pytest.mark.slow), SHAPES[1]]
+)
 def test_no_certified_map_leaks_less_than_the_floor(
     data: st.DataObject, share: float, seed: int, modes: int, dimension: int
 ):
@@ -264,7 +271,9 @@ def test_the_slope_over_4_to_128_is_less_steep_than_its_limit(modes: int):
     assert -1 < steep[-1] < -0.98
 
 
-@pytest.mark.parametrize(("modes", "samples"), [(4, 5000), (16, 3000)])
+@pytest.mark.parametrize(
+    ("modes", "samples"), [pytest.param(4, 5000, marks=pytest.mark.slow), (16, 3000)]
+)
 def test_the_slope_of_samples(modes: int, samples: int):
     got = slope(modes, samples)
     check_mean(got, SLOPES[modes], FAILURE, resolution=0.035)
