@@ -11,12 +11,12 @@ from theory.estimate import Estimate, ratio_of_means
 from theory.gaussian import normal
 from theory.image_sensitivity import DIRECTIONS, RESPONSES, ImageSensitivity, image_sensitivity
 from theory.jacobian import OfRows
-from theory.jacobian_spectrum import jacobian_spectra
+from theory.jacobian_spectrum import CYCLES, TOLERANCE, jacobian_spectra
+from theory.lanczos import stepwise_pairs
 from theory.latent_erasure import latent_erasure
 from theory.latent_steps import drawn
 from theory.mixture import Mixture
 from theory.perceptual import structural_distance
-from theory.singular import singular_directions
 
 from experiments.decoder_sensitivity import FAILURE
 from experiments.image_decoders import Source, source
@@ -123,10 +123,12 @@ def strip_row(cell: Any, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray
     draw_key, start_key = jax.random.split(key)
     normals = normal(draw_key, (len(z), 3, z.shape[1]), z.dtype.name)
     draws = drawn(normals, here.law.posterior_mean, z, sizes["scale"])
-    pairs = singular_directions(start_key, OfRows(here.decoder.decode), z, tolerance=1e-2)
+    starts = normal(start_key, (len(z), 1, z.shape[1]), z.dtype.name)
+    limits = jnp.asarray(TOLERANCE, z.dtype), jnp.asarray(CYCLES, jnp.int32)
+    _, _, top = stepwise_pairs(OfRows(here.decoder.decode), z, starts, *limits)
     long = jnp.linalg.norm(draws.residual, axis=1, keepdims=True)
     ways_ = {
-        "singular": draws.sign[:, None] * pairs.vectors[:, 0],
+        "singular": draws.sign[:, None] * top[:, 0],
         "residual": draws.residual / long,
         "isotropic": draws.isotropic,
     }
