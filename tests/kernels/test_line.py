@@ -1,6 +1,8 @@
 """Diagrams along lines: crossings by brute force, masses and moments, a walk over neighbours."""
 
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -31,19 +33,31 @@ def perturbed(modes: int, dimension: int, size: float = 0.1) -> PowerDiagram:
     return PowerDiagram(sites, size * noise - (sites**2).sum(axis=1) / 2)
 
 
+def random_cells() -> PowerDiagram:
+    return perturbed(10, 3)
+
+
+def cluster() -> PowerDiagram:
+    return simplicial_cluster(4)
+
+
 def all_cuts(lines: Lines, diagram: PowerDiagram, places: int = 8) -> Cut:
     """All crossings in one part; there are few enough lines."""
     (cut,) = line.cuts(lines, diagram, places)
     return cut
 
 
-def over_sets(diagram: PowerDiagram, measure) -> Estimate:
+@functools.cache
+def cuts_of_sets(made: Callable[[], PowerDiagram]) -> list[list[Cut]]:
+    """The parts of every independent set of lines across one diagram."""
+    diagram = made()
+    sets = [random_lines(key(100 + k), COUNT, diagram.dimension) for k in range(SETS)]
+    return [list(line.cuts(lines, diagram)) for lines in sets]
+
+
+def over_sets(made: Callable[[], PowerDiagram], measure) -> Estimate:
     """The mean over lines of what `measure` sums, with its error from independent sets."""
-    found = []
-    for number in range(SETS):
-        lines = random_lines(key(100 + number), COUNT, diagram.dimension)
-        parts = [measure(cut) / COUNT for cut in line.cuts(lines, diagram)]
-        found.append(sum(parts))
+    found = [sum(measure(cut) / COUNT for cut in parts) for parts in cuts_of_sets(made)]
     return from_samples(np.stack(found))
 
 
@@ -137,10 +151,10 @@ def test_more_lines_than_a_part_holds_come_in_parts(monkeypatch: pytest.MonkeyPa
 
 
 def test_masses_sum_to_the_lines_and_agree_with_counted_labels():
-    diagram, points = perturbed(10, 3), 400_000
+    diagram, points = random_cells(), 400_000
     cut = all_cuts(random_lines(key(), COUNT, 3), diagram)
     assert line.masses(cut, 10).sum() == pytest.approx(COUNT, rel=1e-12)
-    got = over_sets(diagram, lambda cut: line.masses(cut, 10))
+    got = over_sets(random_cells, lambda cut: line.masses(cut, 10))
     label = np.asarray(diagram.label(normal(key(5), (points, 3), "float64")))
     share = np.bincount(label, minlength=10) / points
     sem = np.hypot(got.sem, np.sqrt(share * (1 - share) / points))
@@ -150,13 +164,14 @@ def test_masses_sum_to_the_lines_and_agree_with_counted_labels():
 
 
 def test_moments_sum_to_the_bases_and_agree_with_sampled_points():
-    diagram, points = perturbed(10, 3), 400_000
+    diagram, points = random_cells(), 400_000
     lines = random_lines(key(), COUNT, 3)
     total = line.moments(all_cuts(lines, diagram), 10).sum(axis=0)
     # Every line adds E[y + tθ] = y, and E y = 0.
     np.testing.assert_allclose(total, np.asarray(lines.bases).sum(axis=0), atol=1e-9)
-    got = over_sets(diagram, lambda cut: line.moments(cut, 10))
-    check_mean(over_sets(diagram, lambda cut: line.moments(cut, 10).sum(axis=0)), np.zeros(3))
+    got = over_sets(random_cells, lambda cut: line.moments(cut, 10))
+    summed = over_sets(random_cells, lambda cut: line.moments(cut, 10).sum(axis=0))
+    check_mean(summed, np.zeros(3))
     x = np.asarray(normal(key(5), (points, 3), "float64"))
     label = np.asarray(diagram.label(x))
     inside = (label[:, None] == np.arange(10))[..., None] * x[:, None]
@@ -169,8 +184,7 @@ def test_moments_sum_to_the_bases_and_agree_with_sampled_points():
 
 def test_moments_of_the_simplicial_cluster_are_exact_and_obey_gauss_green():
     """E[x 1_{B_i}] = Σ_j P_ij (a_i − a_j)/√2 = (a_M/(M‖a_i‖²)) a_i, by symmetry."""
-    cluster = simplicial_cluster(4)
-    sites = np.asarray(cluster.sites)
+    sites = np.asarray(cluster().sites)
     exact = sites * expected_maximum(4) / (4 * (sites**2).sum(axis=1, keepdims=True))
     facet = bound.interface_floor(4) / 6
     inward = (sites[:, None] - sites).sum(axis=1) / math.sqrt(2)
@@ -182,13 +196,13 @@ def test_moments_of_the_simplicial_cluster_are_exact_and_obey_gauss_green():
 
 
 def test_laplacian_rows_sum_to_zero_and_hold_the_facets_over_the_distances():
-    cluster = simplicial_cluster(4)
-    cut = all_cuts(random_lines(key(), COUNT, 3), cluster)
-    one = line.laplacian(cut, line.weights(cut, cluster), 4).toarray()
+    diagram = cluster()
+    cut = all_cuts(random_lines(key(), COUNT, 3), diagram)
+    one = line.laplacian(cut, line.weights(cut, diagram), 4).toarray()
     np.testing.assert_allclose(one.sum(axis=1), 0, atol=1e-9)
     np.testing.assert_array_equal(one, one.T)
     got = over_sets(
-        cluster, lambda cut: line.laplacian(cut, line.weights(cut, cluster), 4).toarray()
+        cluster, lambda cut: line.laplacian(cut, line.weights(cut, diagram), 4).toarray()
     )
     coupling = bound.interface_floor(4) / 6 / math.sqrt(2)
     exact = coupling * (4 * np.eye(4) - 1)
@@ -198,13 +212,13 @@ def test_laplacian_rows_sum_to_zero_and_hold_the_facets_over_the_distances():
 
 def test_mean_perimeter_is_exact_at_the_cluster_and_croftons_elsewhere():
     lines = random_lines(key(), 100_000, 3)
-    cluster, other = simplicial_cluster(4), perturbed(10, 3)
+    other = random_cells()
 
     def along(diagram: PowerDiagram) -> Estimate:
         parts = [line.perimeter(cut) for cut in line.cuts(lines, diagram)]
         return from_samples(np.concatenate(parts))
 
-    got = along(cluster)
+    got = along(cluster())
     check_mean(got, perimeter.simplicial(4), FAILURE, resolution=0.02)
     here = along(other)
     there = perimeter.crofton(key(1), other, lines=100_000)
@@ -215,6 +229,8 @@ def test_mean_perimeter_is_exact_at_the_cluster_and_croftons_elsewhere():
 
 
 # The walk over neighbours
+
+IN_SPACE = pytest.param(3, marks=pytest.mark.slow)
 
 
 def compare_walk_and_scan(
@@ -228,7 +244,7 @@ def compare_walk_and_scan(
     return walked
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [2, IN_SPACE])
 def test_the_walk_crosses_what_the_scan_crosses(dimension: int, monkeypatch: pytest.MonkeyPatch):
     sites = perturbed(100, dimension).sites
     diagram = PowerDiagram(sites, voronoi_offsets(np.asarray(sites)))
@@ -237,6 +253,7 @@ def test_the_walk_crosses_what_the_scan_crosses(dimension: int, monkeypatch: pyt
     assert (line.masses(cut, 100) > 0).all()
 
 
+@pytest.mark.slow
 def test_the_walk_starts_in_the_right_cell_of_parallel_lines():
     """XLA works the scores out twice there, with and without fused multiply-adds."""
     sites = start.lattice("hexagonal", key(3), 128)
@@ -249,7 +266,7 @@ def test_the_walk_starts_in_the_right_cell_of_parallel_lines():
         np.testing.assert_array_equal(first, np.asarray(diagram.label(far)))
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [2, IN_SPACE])
 def test_the_walk_passes_over_empty_cells(dimension: int, monkeypatch: pytest.MonkeyPatch):
     diagram = perturbed(100, dimension, size=0.5)
     table = line.neighbours(diagram)
@@ -271,7 +288,7 @@ def test_the_walk_crosses_a_square_grid_whose_vertices_are_degenerate(
     compare_walk_and_scan(PowerDiagram(sites, -(sites**2).sum(axis=1) / 2), monkeypatch)
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_neighbours_are_mutual_and_hold_every_pair_that_lines_cross(dimension: int):
     diagram = perturbed(64, dimension)
     table = line.neighbours(diagram)
@@ -284,7 +301,7 @@ def test_neighbours_are_mutual_and_hold_every_pair_that_lines_cross(dimension: i
     assert adjacent[label[:, 0], label[:, 1]].all()
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [2, IN_SPACE])
 def test_coplanar_lifted_points_have_no_hull_and_are_scanned(dimension: int):
     """Offsets linear in the sites: the points (a, b) lie in a hyperplane through 0."""
     code = random_code(key(4), 100, dimension)
@@ -297,7 +314,7 @@ def test_coplanar_lifted_points_have_no_hull_and_are_scanned(dimension: int):
     np.testing.assert_allclose(cut.t, np.concatenate(wanted), atol=1e-7)
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [2, IN_SPACE])
 @pytest.mark.parametrize("noise", [1e-16, 1e-14, 1e-13, 1e-9])
 def test_nearly_coplanar_lifted_points_lose_no_crossing(
     noise: float, dimension: int, monkeypatch: pytest.MonkeyPatch
