@@ -42,13 +42,17 @@ ROUTES = {
         lambda k, d: perimeter.gauss_green(k, d, samples=100_000).scaled(2**-0.5),
     ),
 }
+SHOWN = ("crofton", "gauss-green")  # the others need millions of points
 LARGE = pytest.param(256, marks=pytest.mark.slow)
 
 
 # Equality
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "route",
+    [route if route in SHOWN else pytest.param(route, marks=pytest.mark.slow) for route in ROUTES],
+)
 @pytest.mark.parametrize("modes", [3, pytest.param(16, marks=pytest.mark.slow), LARGE])
 def test_simplicial_cluster_attains_the_floor_and_not_a_twentieth_more(modes: int, route: str):
     resolution, measure = ROUTES[route]
@@ -123,6 +127,7 @@ def test_no_power_diagram_lies_below_the_floor_of_its_masses(
     check_at_least(excess, 0.0, 1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(rotation=strategies.rotations(3), seed=st.integers(0, 2**31))
 def test_the_floor_is_met_in_every_orientation(rotation: np.ndarray, seed: int):
@@ -208,16 +213,20 @@ def test_sharp_floor_lies_between_the_elementary_one_and_the_intervals():
 
 
 def test_lifting_to_more_dimensions_changes_nothing():
-    got = perimeter.crofton(fresh(), simplicial_cluster(4, dimension=10), lines=2_000_000)
+    got = perimeter.crofton(fresh(), simplicial_cluster(4, dimension=10), lines=500_000)
     check_mean(got, bound.interface_floor(4), FAILURE, resolution=0.02)
 
 
 # Falsification
 
 
+@functools.cache
+def of_eight_cells() -> Estimate:
+    return perimeter.crofton(fresh(), simplicial_cluster(8), lines=200_000)
+
+
 def test_a_floor_five_percent_higher_is_refuted_by_the_cluster():
-    cluster = simplicial_cluster(8)
-    got = perimeter.crofton(fresh(), cluster, lines=200_000)
+    got = of_eight_cells()
     check_at_least(got, bound.interface_floor(8), FAILURE)
     check_rejects(check_at_least, got, 1.05 * bound.interface_floor(8), FAILURE)
 
@@ -231,8 +240,7 @@ def test_a_floor_five_percent_higher_is_refuted_by_what_the_search_finds():
 
 
 def test_counting_every_facet_twice_is_refuted():
-    got = perimeter.crofton(fresh(), simplicial_cluster(8), lines=200_000)
-    check_rejects(check_mean, got, 2 * bound.interface_floor(8), FAILURE)
+    check_rejects(check_mean, of_eight_cells(), 2 * bound.interface_floor(8), FAILURE)
 
 
 @pytest.mark.slow
