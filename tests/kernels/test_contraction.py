@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,9 @@ from theory.tube import flip_rate
 FAILURE = 1e-10
 SCALES = (0.1, 0.2, 0.4)
 TRIANGLE = np.array([[-0.95, 0], [0, math.sqrt(1 - 0.95**2)], [0.95, 0]])  # sides 1, 1, 1.9
+
+
+images = eqx.filter_jit(lambda transport, x: jax.vmap(transport)(x))
 
 
 def fresh(number: int) -> jax.Array:
@@ -51,12 +55,13 @@ def check_rates(found: Contraction, flips, leaks, resolution: float) -> None:
         check_rejects(check_mean, bent, 0.0, FAILURE)
 
 
-def test_orthants_at_every_scale():
-    """Each of three coordinates flips at arctan(s)/π and leaks within t/√2 of 0."""
+@pytest.mark.parametrize("dimension", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_orthants_at_every_scale(dimension: int):
+    """Each of n coordinates flips at arctan(s)/π and leaks within t/√2 of 0."""
     check_rates(
-        sharp(orthants(3), 8 * BATCH),
-        lambda s: 1 - (1 - math.atan(s) / math.pi) ** 3,
-        lambda t: 1 - math.erfc(t / 2) ** 3,
+        sharp(orthants(dimension), 8 * BATCH),
+        lambda s: 1 - (1 - math.atan(s) / math.pi) ** dimension,
+        lambda t: 1 - math.erfc(t / 2) ** dimension,
         0.05,
     )
 
@@ -86,6 +91,7 @@ def test_intervals_at_every_scale():
     check_rates(sharp(intervals(5), 4 * BATCH), intervals_flip, intervals_leak, 0.02)
 
 
+@pytest.mark.slow
 def test_leaks_of_the_simplicial_cluster_are_those_of_sparsemax():
     found = sharp(simplicial_cluster(4), 4 * BATCH)
     for scale, leak in zip(SCALES, found.leaks, strict=True):
@@ -165,7 +171,7 @@ def test_strips_are_as_wide_as_the_barriers(name: str):
         )
         foot = (foot if name == "tripod" else np.zeros(2)) + offset * across
         h = np.linspace(-0.04, 0.04, 4001)
-        image = np.asarray(jax.vmap(transport)(jnp.asarray(foot + h[:, None] * across)))
+        image = np.asarray(images(transport, jnp.asarray(foot + h[:, None] * across)))
         off = np.linalg.norm(image[:, None] - TRIANGLE, axis=2).min(axis=1) > 1e-9
         barrier = np.linalg.norm(TRIANGLE[i] - TRIANGLE[j])
         assert np.ptp(h[off]) == pytest.approx(barrier / 50, abs=5e-5)
@@ -175,8 +181,8 @@ def test_strips_are_as_wide_as_the_barriers(name: str):
 
 def test_equal_barriers_give_the_leak_of_signed_distances():
     diagram, x = simplicial_cluster(3), np.random.default_rng(3).normal(size=(20_000, 2))
-    image = jax.vmap(BarrierMap(diagram, np.eye(3), 8.0))(jnp.asarray(x))
-    other = jax.vmap(SignedDistanceMap(diagram, 8.0))(jnp.asarray(x))
+    image = images(BarrierMap(diagram, np.eye(3), 8.0), jnp.asarray(x))
+    other = images(SignedDistanceMap(diagram, 8.0), jnp.asarray(x))
     lands, landed = ((np.asarray(z).max(axis=1) > 1 - 1e-9) for z in (image, other))
     np.testing.assert_array_equal(lands, landed)
 
