@@ -26,7 +26,7 @@ END = ("value", "lower", "upper")
 LENGTHS = (0.01, 0.12, 0.3)
 
 
-def base(family: str, kind: str, decoder: str, length: float, way: str = "") -> store.Row:
+def base(family: str, kind: str, decoder: str, length: float, way: str = "none") -> store.Row:
     row: store.Row = {"family": family, "kind": kind, "decoder": decoder, "length": length}
     return row | {"way": way, "dimension": 64, "independent": 50}
 
