@@ -105,11 +105,11 @@ def strip_row(cell: Any, key: Any) -> dict[str, Any]:
     return row
 
 
-def spell(name: str, model: Any, tokens: Any) -> str:
-    """The tokens on one line, as people read them."""
+def spell(name: str, model: Any, tokens: Any) -> str | None:
+    """The tokens on one line, as people read them; None where they say nothing."""
     found = np.asarray(tokens)
     text = " ".join(said(found[None])[0]) if name == "g2p-en" else model.decode(found)
-    return " ".join(text.split())
+    return " ".join(text.split()) or None
 
 
 MEASURED: dict[str, Callable[[Any, Any], Any]] = {

@@ -21,6 +21,7 @@ from experiments.registry import DECODERS, IMAGES, choose
 FAMILIES = ("step", "generator", "spectrum", "strip")
 SYNTHETIC = "synthetic"
 CLEAN = 0.0
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ def cells(grid: Grid) -> list[Cell]:
             most = 0 if kind == "text" else grid.most
             rest = (grid.noise, count, most, grid.modes, training)
             ways = (contrast_text if kind == "text" else contrast_images).ways(name)
-            made += [Cell("step", kind, name, "", x, *rest) for x in grid.lengths]
+            made += [Cell("step", kind, name, NONE, x, *rest) for x in grid.lengths]
             made += [Cell("generator", kind, name, way, grid.plane, *rest) for way in ways]
-            made += [Cell("spectrum", kind, name, "", CLEAN, *rest)]
-            made += [Cell("strip", kind, name, "", grid.plane, *rest)]
+            made += [Cell("spectrum", kind, name, NONE, CLEAN, *rest)]
+            made += [Cell("strip", kind, name, NONE, grid.plane, *rest)]
     made += [
         Cell("generator", SYNTHETIC, "random 64 16", carrier, 0.0, 0.0, 0, 0, 0, 0)
         for carrier in grid.carriers

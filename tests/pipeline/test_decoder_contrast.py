@@ -26,8 +26,8 @@ from theory.mixture import Mixture
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 SIDE, LATENT = 11, 6  # the least side that SSIM's window fits into
-TEXT = decoder_contrast.Cell("step", "text", "textgenrnn", "", 0.5, 0.25, 90, 0, 12, 0)
-IMAGE = decoder_contrast.Cell("step", "image", "small", "", 0.1, 0.25, 24, 24, 4, 0)
+TEXT = decoder_contrast.Cell("step", "text", "textgenrnn", "none", 0.5, 0.25, 90, 0, 12, 0)
+IMAGE = decoder_contrast.Cell("step", "image", "small", "none", 0.1, 0.25, 24, 24, 4, 0)
 
 
 class Isometry(eqx.Module):
