@@ -103,31 +103,35 @@ def sectors_flip(sectors: int, scale: float) -> float:
 # Equality: exact flip rates
 
 
-@pytest.mark.parametrize("scale", [0.02, 0.3, 2.0])
-def test_half_space_through_the_mean_flips_at_arctan(scale: float):
-    diagram = half_space(4)
+@pytest.mark.parametrize(
+    ("dimension", "scale"),
+    [(2, 2.0), *(pytest.param(4, s, marks=pytest.mark.slow) for s in (0.02, 0.3, 2.0))],
+)
+def test_half_space_through_the_mean_flips_at_arctan(dimension: int, scale: float):
+    diagram = half_space(dimension)
     check_proportion(raw_flips(diagram, scale), bound.half_space_flip(scale), FAILURE, 0.1)
 
 
-@pytest.mark.parametrize("scale", [0.1, 0.5])
+@pytest.mark.parametrize("scale", [pytest.param(0.1, marks=pytest.mark.slow), 0.5])
 def test_half_space_off_the_mean(scale: float):
     exact = half_space_at(1.0, scale)
-    check_proportion(raw_flips(half_space(2, 1.0), scale), exact, FAILURE, 0.05)
-    check_rejects(check_proportion, raw_flips(half_space(2, 1.0), scale), 1.1 * exact, FAILURE)
+    flips = raw_flips(half_space(2, 1.0), scale)
+    check_proportion(flips, exact, FAILURE, 0.05)
+    check_rejects(check_proportion, flips, 1.1 * exact, FAILURE)
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0])
+@pytest.mark.parametrize("scale", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 def test_quadrants(scale: float):
     check_proportion(raw_flips(orthants(2), scale), quadrants_flip(scale), FAILURE, 0.05)
 
 
-@pytest.mark.parametrize("modes", [3, 8])
+@pytest.mark.parametrize("modes", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_simplicial_readout(modes: int):
     exact = simplicial_flip(modes, 0.5)
     check_proportion(raw_flips(simplicial_cluster(modes), 0.5), exact, FAILURE, 0.05)
 
 
-@pytest.mark.parametrize("modes", [3, 16])
+@pytest.mark.parametrize("modes", [3, pytest.param(16, marks=pytest.mark.slow)])
 def test_area_from_margins_is_the_gaussian_perimeter(modes: int):
     diagram = simplicial_cluster(modes)
     distance = np.asarray(diagram.nearest_facet(gaussian(diagram, 2_000_000)).distance)
@@ -141,7 +145,10 @@ def test_area_from_margins_is_the_gaussian_perimeter(modes: int):
 
 @settings(max_examples=20)
 @given(data=st.data(), scale=strategies.scales(1.0), seed=st.integers(0, 2**31))
-@pytest.mark.parametrize(("modes", "dimension"), [(3, 2), (5, 2), (17, 4)])
+@pytest.mark.parametrize(
+    ("modes", "dimension"),
+    [(5, 2), *(pytest.param(*shape, marks=pytest.mark.slow) for shape in ((3, 2), (17, 4)))],
+)
 def test_flips_lie_in_the_sandwich(
     data: st.DataObject, scale: float, seed: int, modes: int, dimension: int
 ):
@@ -182,6 +189,7 @@ def test_flips_of_mixtures_lie_in_the_sandwich(
 # Rate: first order, and the order and coefficient of what follows
 
 
+@pytest.mark.slow
 def test_flips_are_linear_in_small_noise():
     diagram = simplicial_cluster(4)
     noise = np.array([0.005, 0.01, 0.02, 0.04])
@@ -233,18 +241,28 @@ def test_a_terminal_step_flips_as_the_posterior_mean(schedule):
 # Falsification
 
 
-def test_a_law_without_its_constant_is_refuted():
-    diagram, s = simplicial_cluster(8), 0.01
+@pytest.mark.parametrize(
+    ("diagram", "area"),
+    [
+        pytest.param(orthants(2), perimeter.orthants(2), id="quadrants"),
+        pytest.param(
+            *(simplicial_cluster(8), perimeter.simplicial(8)),
+            marks=pytest.mark.slow,
+            id="simplicial",
+        ),
+    ],
+)
+def test_a_law_without_its_constant_is_refuted(diagram: PowerDiagram, area: float):
+    s = 0.01
     flips = raw_flips(diagram, s, 4_000_000)
-    area = perimeter.simplicial(8)
     check_proportion(flips, bound.tube_rate(s, area), FAILURE, 0.05)
     check_rejects(check_proportion, flips, s * area, FAILURE)
     check_rejects(check_proportion, flips, bound.tube_rate(s, 1.05 * area), FAILURE)
 
 
 def test_the_posterior_mean_can_flip_less_than_the_lower_side():
-    """N(0,1), half-space at c = 1, s = ½: 0.0861 against 0.0959, so only raw noise is bounded."""
-    diagram, s = half_space(1, 1.0), 0.5
+    """N(0, I), half-space at c = 1, s = ½: 0.0861 against 0.0959, so only raw noise is bounded."""
+    diagram, s = half_space(2, 1.0), 0.5
     latents = gaussian(diagram)
     lower, _ = sandwich(latents, diagram, s)
     raw = flip_rate(fresh(), latents, diagram, s)
