@@ -57,6 +57,12 @@ PAIRS = {  # latents and readout, on circles or not, A_W
 }
 
 
+SHOWN = [  # on circles and off them
+    name if name in ("quadrants", "unequal") else pytest.param(name, marks=pytest.mark.slow)
+    for name in PAIRS
+]
+
+
 def measured(name: str, scales: np.ndarray, key: int, lines: int = 1 << 10) -> LineFlips:
     law, diagram, circles, _ = PAIRS[name]()
     options = {"lines": lines, "replicates": 32}
@@ -77,13 +83,7 @@ def limits(name: str) -> tuple[Estimate, Estimate]:
 # Equality: the limit is A_W
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("quadrants", "unequal") else pytest.param(name, marks=pytest.mark.slow)
-        for name in PAIRS
-    ],
-)
+@pytest.mark.parametrize("name", SHOWN)
 def test_the_limit_is_the_area(name: str):
     area = PAIRS[name]()[-1]
     for limit in limits(name):
@@ -106,7 +106,7 @@ def coefficients(name: str, order: int, key: int) -> list[Estimate]:
     ("name", "expected"),
     [
         ("quadrants", -1 / math.pi**2),
-        ("simplicial", flip_law.simplicial_second_order(8)),
+        pytest.param("simplicial", flip_law.simplicial_second_order(8), marks=pytest.mark.slow),
         pytest.param(
             "unequal",
             flip_law.equidistant_interface(standard(3), UNEQUAL).second_order,
@@ -143,7 +143,7 @@ def test_the_ratio_leaves_one_with_its_order(name: str, order: float):
 # Falsification
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", SHOWN)
 def test_nearly_right_laws_are_refuted(name: str):
     """1 for √(2/π), and 1.05·A_W."""
     area = PAIRS[name]()[-1]
