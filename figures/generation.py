@@ -31,7 +31,7 @@ def way_of(row: Row) -> str:
 def short(row: Row) -> str:
     """V, c, n and L of a row's language."""
     kind, vocabulary, spread, dimension, embedding = row["language"].split()
-    order = "" if kind == "markov" else "second order, "
+    order = "second order, " if kind == "pairs" else ""
     sizes = f"V = {vocabulary}, n = {dimension}, L = {row['length']}"
     return f"{order}{sizes}, Dirichlet({spread}), {embedding}"
 
