@@ -63,8 +63,15 @@ LAYOUTS = [random_sites, clustered, near_duplicates, far_from_the_origin]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("of_points", [np.float32, np.float64])
-@pytest.mark.parametrize("of_sites", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("of_sites", "of_points"),
+    [
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        pytest.param(np.float32, np.float64, marks=pytest.mark.slow),
+        pytest.param(np.float64, np.float32, marks=pytest.mark.slow),
+    ],
+)
 def test_every_layout_and_dtype_equals_brute_force(layout, of_points, of_sites):
     diagram = PowerDiagram(layout().astype(of_sites), shared_offsets())
     x = RNG.normal(size=ROWS).astype(of_points)
@@ -230,7 +237,7 @@ def crowd(layout: str, modes: int = 1280, dimension: int = 24) -> np.ndarray:
 @pytest.mark.parametrize(
     "layout", ["random", "far from the origin", "duplicates", "clustered", "of many lengths"]
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_pruning_equals_brute_force_sure_or_not(layout, dtype, monkeypatch):
     monkeypatch.setattr(nearest, "MANY", 1)
     diagram = PowerDiagram(crowd(layout).astype(dtype), np.repeat(RNG.normal(size=128), 10) / 10)
@@ -255,7 +262,7 @@ def test_what_pruning_is_sure_of_is_right_without_the_screen():
     np.testing.assert_allclose(np.asarray(found.distance)[sure], distance[sure], rtol=1e-9)
 
 
-@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("second", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(second, monkeypatch):
     """With too few classes opened the bounds must say so: a wrong neighbour is never sure."""
     for name in ("FIRST", *(["SECOND"] if second else [])):

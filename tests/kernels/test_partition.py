@@ -15,7 +15,11 @@ from theory import partition
 from theory.estimate import from_samples
 from theory.partition import PowerDiagram, simplicial_cluster
 
-SMALL = [SHAPES[1], *SHAPES[3:]]
+SMALL = [SHAPES[1], *(pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES[3:])]
+ALL = [
+    shape if shape in (SHAPES[1], SHAPES[4]) else pytest.param(shape, marks=pytest.mark.slow)
+    for shape in SHAPES
+]
 COUNT = 16  # points an example: one compiled size
 
 
@@ -61,7 +65,7 @@ def test_scaling_the_scores_changes_nothing_and_scaling_space_scales_distances(s
     check_same(larger.nearest_facet(scale * x), wanted, scale)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ALL)
 @given(data=st.data())
 def test_distance_is_1_lipschitz_and_a_shorter_move_keeps_the_label(shape, data):
     diagram, x = drawn(data, shape)
@@ -158,7 +162,9 @@ def test_the_drawn_masses_of_a_cluster_are_its_masses():
     check_rejects(check_mean, from_samples(hits), np.full(4, 0.25))
 
 
-@pytest.mark.parametrize("modes", [2, 3, 8, 100])
+@pytest.mark.parametrize(
+    "modes", [2, *(pytest.param(m, marks=pytest.mark.slow) for m in (3, 8)), 100]
+)
 def test_intervals_are_cut_at_the_quantiles(modes: int):
     middle = stats.norm.ppf((np.arange(modes) + 0.5) / modes)[:, None]
     diagram = partition.intervals(modes)
@@ -169,7 +175,9 @@ def test_intervals_are_cut_at_the_quantiles(modes: int):
     np.testing.assert_allclose(facet.distance, wanted, rtol=1e-9)
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 5])
+@pytest.mark.parametrize(
+    "dimension", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 5]
+)
 def test_orthants_are_cut_by_the_coordinate_planes(dimension: int):
     x = np.random.default_rng(2).normal(size=(COUNT, dimension))
     facet = partition.orthants(dimension).nearest_facet(x)
