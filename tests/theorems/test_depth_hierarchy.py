@@ -75,8 +75,15 @@ def test_one_level_is_one_step():
     check_proportion(found.total, sparsemax_leak(8, 3.0), FAILURE, resolution=0.05)
 
 
-@pytest.mark.parametrize("ratio", [None, 0.4], ids=["block", "nested"])
-@pytest.mark.parametrize(("modes", "depth"), [(64, 2), (27, 3)])
+@pytest.mark.parametrize(
+    ("modes", "depth", "ratio"),
+    [
+        pytest.param(64, 2, None, marks=pytest.mark.slow, id="64-2-block"),
+        pytest.param(64, 2, 0.4, id="64-2-nested"),
+        pytest.param(27, 3, None, id="27-3-block"),
+        pytest.param(27, 3, 0.4, marks=pytest.mark.slow, id="27-3-nested"),
+    ],
+)
 def test_steps_leak_as_sparsemax_and_the_whole_as_their_product(
     modes: int, depth: int, ratio: float | None
 ):
@@ -102,7 +109,10 @@ def test_a_total_leak_is_shared_out_and_put_together_again():
 
 # Property
 
-LEVELS = ((4, 2), (9, 2), (8, 3))  # (M, B)
+LEVELS = [  # (M, B)
+    *(pytest.param(*level, marks=pytest.mark.slow) for level in ((4, 2), (9, 2))),
+    (8, 3),
+]
 RATIOS = st.sampled_from([None, 0.2, 0.45])  # part of what is compiled
 
 
@@ -148,7 +158,10 @@ def lipschitz(hierarchy: Hierarchy, stiffness: float) -> float:
     return stiffness * float(np.linalg.norm(sizes))
 
 
-@pytest.mark.parametrize("ratio", [None, 0.4], ids=["block", "nested"])
+@pytest.mark.parametrize(
+    "ratio",
+    [pytest.param(None, marks=pytest.mark.slow, id="block"), pytest.param(0.4, id="nested")],
+)
 def test_the_stretch_is_attained_where_all_steps_are_between_vertices(ratio: float | None):
     """And the Λ of the steps is none of a nested hierarchy."""
     stiffness, hierarchy = 10.0, sparsemax_hierarchy(8, 3, 10.0, ratio)

@@ -149,7 +149,9 @@ def test_no_certified_map_of_the_line_beats_the_optimal_one(
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), share=st.floats(0.05, 0.5), draw=st.integers(0, 2**31))
-@pytest.mark.parametrize(("modes", "dimension"), [(2, 1), (4, 3)])
+@pytest.mark.parametrize(
+    ("modes", "dimension"), [pytest.param(2, 1, marks=pytest.mark.slow), (4, 3)]
+)
 def test_no_certified_map_reaches_its_masses_with_less_than_the_floor(
     seed: int, share: float, draw: int, modes: int, dimension: int
 ):
@@ -256,6 +258,7 @@ def test_the_least_stiffness_is_the_interface_over_the_leak(modes: int):
 # Training
 
 
+@pytest.mark.slow
 def test_a_short_training_comes_near_the_floor_and_never_below():
     exact = sparsemax_stiffness(2, LEAK)
     start = lipschitz_network(fresh(50), 2, 2, exact, width=16)
