@@ -232,7 +232,7 @@ def split(count: int) -> Any:
 # Feedback
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.6])
+@pytest.mark.parametrize("carry", [pytest.param(0.0, marks=pytest.mark.slow), 0.6])
 def test_tokens_erase_all_that_the_context_does_not_hold(carry: float, monkeypatch):
     monkeypatch.setattr(decoders, "model", lambda name: reader(carry))
     seen, whole = [], commit_ablation.cci

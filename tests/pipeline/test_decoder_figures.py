@@ -15,7 +15,10 @@ from tests.pipeline.drawn import SIGMAS, column, ends, has_line, save, shown, tr
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 NAMES = ("decoder_tube", "decoder_response", "commit_ablation")
-TABLES = sorted(path for name in NAMES for path in REFERENCE.glob(f"*/{name}.csv"))
+TABLES = [
+    pytest.param(path, marks=() if path.parent.name == "quick" else pytest.mark.slow)
+    for path in sorted(path for name in NAMES for path in REFERENCE.glob(f"*/{name}.csv"))
+]
 RATIOS = (0.05, 0.2, 1.0)
 KINDS = {"": 1.0, "mean_narrow_": 1.4, "mean_": 0.9, "mean_wide_": 0.8}
 LAWS = {"law_raw_": 1.1, "law_mean_": 0.7}

@@ -75,6 +75,7 @@ def _sum(parts: list) -> float:
     return float(sum(np.sum(a) for a in floating))
 
 
+@pytest.mark.slow
 def test_every_field_of_a_cell_counts(monkeypatch):
     """A restart changes a cell's key alone."""
     changes: dict[str, Any] = {

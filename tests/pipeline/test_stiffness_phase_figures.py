@@ -77,6 +77,7 @@ def test_best_restarts_are_filled(phase):
     np.testing.assert_allclose(sorted(filled), sorted(best))
 
 
+@pytest.mark.slow
 def test_small_tables_draw():
     assert stiffness_phase.draw([]) == {}
     for name in dict.fromkeys(row["family"] for row in phases()):
