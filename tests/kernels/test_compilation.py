@@ -60,7 +60,7 @@ CALLS: dict[str, Callable] = {
 }
 
 
-SHOWN = ("label", "nearest_facet", "crofton", "flip_rate", "sandwich")
+SHOWN = ("nearest_facet", "crofton", "flip_rate", "sandwich")
 
 
 @pytest.mark.parametrize(

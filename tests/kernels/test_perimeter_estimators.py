@@ -55,7 +55,7 @@ ROUTES = {
 }
 
 
-LONG = ("simplicial 16", "simplicial 64")
+SHOWN = ("half-space", "simplicial 3")
 
 
 def key() -> jax.Array:
@@ -71,8 +71,8 @@ def weight(route: str, gap: float) -> float:
 @pytest.mark.parametrize(
     "oracle",
     [
-        pytest.param(o, marks=[pytest.mark.slow] * (o in ("simplicial 16", "simplicial 64")))
-        for o in ORACLES
+        oracle if oracle in SHOWN else pytest.param(oracle, marks=pytest.mark.slow)
+        for oracle in ORACLES
     ],
 )
 @pytest.mark.parametrize("route", ROUTES)
@@ -207,7 +207,7 @@ def ridges(modes: int) -> float:
     return math.comb(modes, 3) / (2 * math.pi) * integrate.quad(g, -10, 10)[0]
 
 
-@pytest.mark.parametrize("modes", [3, 16])
+@pytest.mark.parametrize("modes", [3, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [0.05, 0.2])
 def test_tube_ratio_is_the_tube_mass_at_its_width(modes: int, width: float):
     got = perimeter.tube_ratio(
