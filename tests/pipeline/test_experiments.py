@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -135,21 +136,38 @@ DECODERS = (
 )
 
 
-def test_figures_and_report_are_drawn_from_the_tables(quick: Path):
-    needs_weights(quick, "decoder_tube")
-    assert noncommit("figures", "--out", quick).returncode == 0
-    names = {path.name for path in (quick / "figures").glob("*.svg")}
-    assert names == {
-        "interface_exact-profile.svg",
-        "interface_exact-agreement.svg",
-        *(f"interface_profile-{name}.svg" for name in PROFILE),
-        *(f"{name}.svg" for name in SEPARATED + OVERLAPPING + FEW_STEP + DECODERS),
-    }
-    assert noncommit("report", "--out", quick).returncode == 0
-    page = (quick / "report.html").read_text()
+FIGURES = (
+    *("interface_exact-profile", "interface_exact-agreement"),
+    *(f"interface_profile-{name}" for name in PROFILE),
+    *(SEPARATED + OVERLAPPING + FEW_STEP + DECODERS),
+)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        ("interface_exact", "bridge_identity"),  # from the table, and from the cells' arrays too
+        pytest.param(tuple(registry.EXPERIMENTS), marks=pytest.mark.slow),
+    ],
+    ids=["two", "all"],
+)
+def test_figures_and_report_are_drawn_from_the_tables(
+    quick: Path, tmp_path: Path, tables: tuple[str, ...]
+):
+    if "decoder_tube" in tables:
+        needs_weights(quick, "decoder_tube")
+    for name in tables:
+        for kind in ("csv", "manifest.json"):
+            shutil.copy(quick / f"{name}.{kind}", tmp_path)
+        shutil.copytree(quick / name, tmp_path / name)
+    assert noncommit("figures", "--out", tmp_path).returncode == 0
+    names = {path.name for path in (tmp_path / "figures").glob("*.svg")}
+    wanted = {f"{name}.svg" for name in FIGURES if name.partition("-")[0] in tables}
+    assert names == wanted
+    assert noncommit("report", "--out", tmp_path).returncode == 0
+    page = (tmp_path / "report.html").read_text()
     assert "simplicial-optimum" in page
-    others = SEPARATED + OVERLAPPING + FEW_STEP + DECODERS
-    assert page.count("<figure>") == 2 + len(PROFILE + others)
+    assert page.count("<figure>") == len(wanted)
 
 
 # Every swept field changes its row
