@@ -98,8 +98,8 @@ def test_a_tempered_chain_has_the_entropy_rate_asked_for(entropy: float):
 
 
 def test_dirichlet_rows_grow_even_with_the_concentration():
-    rates = [entropy_rate(dirichlet_chain(jax.random.key(5), 64, c)) for c in (0.02, 0.2, 20.0)]
-    assert 0 < rates[0] < rates[1] < rates[2] < math.log(64)
+    rates = [entropy_rate(dirichlet_chain(jax.random.key(5), 16, c)) for c in (0.02, 0.2, 20.0)]
+    assert 0 < rates[0] < rates[1] < rates[2] < math.log(16)
 
 
 BAD = {
