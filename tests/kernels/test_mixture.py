@@ -19,7 +19,10 @@ from theory.estimate import Estimate, from_samples
 from theory.gaussian import composite_legendre, normal
 from theory.mixture import Mixture, code, grid, simplex, tree
 
-SMALL = [(1, 2), *SHAPES[:2], SHAPES[4]]
+SMALL = [
+    SHAPES[1],
+    *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((1, 2), SHAPES[0], SHAPES[4])),
+]
 COUNT = 16  # points an example: one compiled size
 DRAWS = 1 << 17
 LAW = np.array([0.1, 0.2, 0.3, 0.4])

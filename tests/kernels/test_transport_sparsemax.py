@@ -28,7 +28,10 @@ from theory.transport import (
 )
 
 SIZES = (1, 2, 8, 64)
-SHAPES = ((2, 1), (5, 2), (8, 3))  # (M, n)
+SHAPES = [  # (M, n)
+    (5, 2),
+    *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((2, 1), (8, 3))),
+]
 RNG = np.random.default_rng(31)
 
 project = jax.jit(sparsemax)
