@@ -242,19 +242,20 @@ def test_a_terminal_step_flips_as_the_posterior_mean(schedule):
 
 
 @pytest.mark.parametrize(
-    ("diagram", "area"),
+    ("diagram", "area", "s", "count"),
     [
-        pytest.param(orthants(2), perimeter.orthants(2), id="quadrants"),
+        pytest.param(orthants(2), perimeter.orthants(2), 0.02, 2_000_000, id="quadrants"),
         pytest.param(
-            *(simplicial_cluster(8), perimeter.simplicial(8)),
+            *(simplicial_cluster(8), perimeter.simplicial(8), 0.01, 4_000_000),
             marks=pytest.mark.slow,
             id="simplicial",
         ),
     ],
 )
-def test_a_law_without_its_constant_is_refuted(diagram: PowerDiagram, area: float):
-    s = 0.01
-    flips = raw_flips(diagram, s, 4_000_000)
+def test_a_law_without_its_constant_is_refuted(
+    diagram: PowerDiagram, area: float, s: float, count: int
+):
+    flips = raw_flips(diagram, s, count)
     check_proportion(flips, bound.tube_rate(s, area), FAILURE, 0.05)
     check_rejects(check_proportion, flips, s * area, FAILURE)
     check_rejects(check_proportion, flips, bound.tube_rate(s, 1.05 * area), FAILURE)
