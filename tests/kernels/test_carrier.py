@@ -33,6 +33,7 @@ TABLE = RNG.normal(size=(8, 5))
 READOUT = nearest_embedding(TABLE)
 LAW = Mixture(TABLE, WIDTH)
 COUNT = 4000
+ROWS_ON_LINE = 99  # one shape to compile
 LATENTS = np.asarray(LAW.sample(jax.random.key(0), COUNT)[0])
 
 
@@ -117,7 +118,7 @@ def test_soft_feedback_is_between_and_sharpens_to_a_commit():
 def test_near_facets_soft_feedback_passes_on_more_than_it_is_given():
     """Two tokens at ±1 on a line: near 0 the slope of tanh(βz) is β."""
     line = nearest_embedding(np.array([[-1.0], [1.0]]))
-    z = 0.01 * RNG.normal(size=(100, 1))
+    z = 0.01 * RNG.normal(size=(ROWS_ON_LINE, 1))
     erasure = cci(fresh(1), SoftFeedback(line, line.sites, 2.0), z, line)
     assert erasure.isotropic.value == pytest.approx(1 - 2**2, abs=0.01)
     assert erasure.retention.value == 1
@@ -138,7 +139,7 @@ def between(s: float, after: float, sampler: str = "exact", churn: float = 0.0) 
 
 def test_a_denoising_step_is_the_posterior_mean_and_an_ode_step_carries_a_share():
     denoiser, key = MixtureDenoiser(LAW), jax.random.key(1)
-    x = jnp.asarray(LATENTS[:40])
+    x = jnp.asarray(LATENTS)
     once = SamplerSteps(denoiser, **between(0.3, 0.0), key=key)
     np.testing.assert_allclose(once(x), LAW.posterior_mean(x, 0.3), atol=1e-10)
     part = found(SamplerSteps(denoiser, **between(0.2, 0.1), key=key))
@@ -184,8 +185,9 @@ def test_copies_of_a_token_are_one_and_rows_on_a_facet_stay():
     assert both(swapped) == (1, 1)
     assert swapped.retention.value == 1
     line = PowerDiagram(np.array([[-1.0], [1.0]]))
-    erasure = cci(fresh(7), PassThrough(), np.array([[0.0], [1.0], [2.0]]), line)
-    assert erasure.still == 1
+    z = np.repeat([[0.0], [1.0], [2.0]], ROWS_ON_LINE // 3, axis=0)
+    erasure = cci(fresh(7), PassThrough(), z, line)
+    assert erasure.still == ROWS_ON_LINE // 3
     assert erasure.step.value == pytest.approx((0 + 0.25 + 1) / 3)
     assert erasure.isotropic.value == pytest.approx(0)
 
