@@ -115,8 +115,8 @@ def test_given_file_that_differs_is_refused_in_one_line(toy, tmp_path, no_pip):
 
 
 def test_cached_file_that_differs_is_set_aside_and_replaced(toy):
-    cached = catalog.locate("toy")
-    torn = MEMBER[:50]
+    cached, torn = catalog.cached_path("toy"), MEMBER[:50]
+    cached.parent.mkdir(parents=True)
     cached.write_bytes(torn)
     assert catalog.status("toy") == "differs"
     with pytest.warns(UserWarning, match=f"found sha256 {sha256(torn)}, expected {sha256(MEMBER)}"):

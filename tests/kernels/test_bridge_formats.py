@@ -151,13 +151,11 @@ def test_numbers_must_be_finite(save, value):
 
 
 def test_unknown_suffix(tmp_path):
-    path = tmp_path / "head.pt"
+    path = tmp_path / "head.bin"
     path.write_bytes(b"anything")
     said = message(path)
-    assert (
-        "suffix '.pt', expected one of .npz, .npy, .safetensors, .gguf, .onnx, .hdf5, .h5; save"
-        in said
-    )
+    known = ".npz, .npy, .safetensors, .gguf, .onnx, .hdf5, .h5, .pth, .pt, .tar, .json"
+    assert f"suffix '.bin', expected one of {known}; save" in said
 
 
 @pytest.mark.parametrize("kept", [0, 5, 40, 120, 200])

@@ -39,7 +39,7 @@ def real(real_path):
     return G2P.from_file(real_path)
 
 
-@pytest.fixture(scope="module", params=["random", "real"])
+@pytest.fixture(scope="module", params=["random", pytest.param("real", marks=pytest.mark.slow)])
 def pair(request, tmp_path_factory):
     """A port, and the tensors it was read from."""
     if request.param == "real":

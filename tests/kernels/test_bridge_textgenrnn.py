@@ -63,7 +63,7 @@ def real(real_files):
     return TextGenRNN.from_files(*real_files)
 
 
-@pytest.fixture(scope="module", params=["random", "real"])
+@pytest.fixture(scope="module", params=["random", pytest.param("real", marks=pytest.mark.slow)])
 def pair(request):
     """A port, and the tensors it was read from."""
     files = request.getfixturevalue(f"{request.param}_files")
