@@ -100,7 +100,9 @@ def test_one_level_is_its_map():
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.3])
-@pytest.mark.parametrize("samples", [2, 700, 2500])
+@pytest.mark.parametrize(
+    "samples", [*(pytest.param(n, marks=pytest.mark.slow) for n in (2, 700)), 2500]
+)
 def test_leaks_are_counted_on_all_of_the_points_drawn(radius: float, samples: int):
     """2500 points are three chunks and a part of one that does not count."""
     one, two = levels()

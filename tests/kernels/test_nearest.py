@@ -150,7 +150,10 @@ def test_a_single_distinct_site_has_no_neighbour():
     np.testing.assert_array_equal(got.distance, np.inf)
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (2, 1, 3)])
+@pytest.mark.parametrize(
+    "shape",
+    [(), *(pytest.param(s, marks=pytest.mark.slow) for s in ((1,), (3,), (2, 3))), (2, 1, 3)],
+)
 def test_any_batch_shape(shape: tuple[int, ...]):
     diagram, x = PowerDiagram(random_sites()), RNG.normal(size=(*shape, 6))
     got = diagram.nearest_facet(x)

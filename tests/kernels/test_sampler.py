@@ -49,7 +49,11 @@ def chance_of_variance(rows: np.ndarray, variance: float) -> float:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s.name.split()[0])
+@pytest.mark.parametrize(
+    "schedule",
+    [pytest.param(s, marks=() if s is RECTIFIED_FLOW else pytest.mark.slow) for s in SCHEDULES],
+    ids=lambda s: s.name.split()[0],
+)
 def test_gaussian_data_has_the_variance_of_linear_steps(sampler, schedule):
     steps = plan(sampler, schedule, times("uniform", 8), 0.5 if sampler == "churn" else 0.0)
     rows, want = sampled(steps), gaussian_variance(steps)
@@ -146,6 +150,7 @@ def test_ode_and_sdes_end_at_the_law_and_renoising_does_not():
     assert distance_of_pair("renoise", 256) > 4 * critical
 
 
+@pytest.mark.slow
 def test_the_deterministic_flow_carries_quantiles():
     """On a line the probability flow is monotone: z_0 = F⁻¹(Φ(z_1))."""
     z = jnp.linspace(-2.5, 2.5, 41)[:, None, None]

@@ -69,7 +69,9 @@ def test_an_unknown_lattice_and_no_points_are_refused():
 # Codes
 
 
-@pytest.mark.parametrize(("modes", "dimension"), [(64, 4), (40, 8)])
+@pytest.mark.parametrize(
+    ("modes", "dimension"), [(64, 4), pytest.param(40, 8, marks=pytest.mark.slow)]
+)
 def test_a_spherical_code_is_spread_out_on_its_sphere(modes: int, dimension: int):
     code = np.asarray(start.spherical_code(key(), modes, dimension))
     np.testing.assert_allclose(np.linalg.norm(code, axis=1), math.sqrt(dimension), rtol=1e-12)

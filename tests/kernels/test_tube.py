@@ -97,7 +97,9 @@ def test_window_holds_its_share_at_any_scale():
     assert window(1e6 * delta) == pytest.approx(1e6 * window(delta), rel=1e-12)
 
 
-@pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize(
+    "scale", [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.05, 2.0))]
+)
 @pytest.mark.parametrize("denoised", [False, True])
 def test_half_space_flips_are_an_arctangent_raw_and_denoised(scale: float, denoised: bool):
     clean = jax.random.normal(jax.random.key(1), (1 << 18, 2))
@@ -133,7 +135,7 @@ def test_counts_sum_to_the_rate(readout: PowerDiagram, latents: np.ndarray):
     assert rate.count == 1400
 
 
-@pytest.mark.parametrize("rows", [150, 450, 1 << 16])
+@pytest.mark.parametrize("rows", [150, pytest.param(450, marks=pytest.mark.slow), 1 << 16])
 def test_counts_do_not_depend_on_how_many_draws_are_held(
     readout: PowerDiagram, latents: np.ndarray, rows: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -79,6 +79,7 @@ class Fragile(store.Checkpoint):
             raise Killed
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.training.fit", in_short_chunks)
     whole, losses = trained(jax.random.key(4), RECIPE)
