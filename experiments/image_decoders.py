@@ -9,6 +9,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from theory import autoencoder
-from theory.autoencoder import Schedule, train
+from theory.autoencoder import Schedule, Training, begin, train
 from theory.bridge import catalog
 from theory.bridge.photographs import NAMES, MissingPhotographs, crops
 from theory.bridge.reading import MissingReader
@@ -29,9 +30,9 @@ from experiments.registry import IMAGES, choose
 from experiments.store import Unavailable, canonical
 from experiments.training import leaves_of, restored
 
-SIZES = {"autoencoder": 32, "super-resolver": 16, "taef2": 64}  # pixels a side of what is encoded
+SIZES = {"autoencoder": 16, "super-resolver": 16, "taef2": 64}  # pixels a side of what is encoded
 SHRINK = 2  # of the photographs: pixels averaged, so that a crop shows structure
-PATCHES = 4096  # that the autoencoder is trained on, at most
+PATCHES = 4096  # of which the autoencoder is trained on those that are not measured on
 
 
 @dataclass(frozen=True)
@@ -128,21 +129,20 @@ def trained(steps: int) -> Any:
 
     A training that was killed goes on where it was.
     """
-    images, group = crops(SIZES["autoencoder"], _patches(), shrink=SHRINK)
-    known, new = halves(group)
-    schedule = Schedule(steps)
+    side, schedule = SIZES["autoencoder"], Schedule(steps)
+    images, group = crops(side, PATCHES, shrink=SHRINK)
+    known = halves(group)[0]
     kept = store.Checkpoint(_path(schedule))
     kept.path.parent.mkdir(parents=True, exist_ok=True)
-    start = autoencoder.begin(jax.random.key(0), SIZES["autoencoder"], schedule)
+    state = begin(jax.random.key(0), side, schedule)
     if (leaves := kept.load()) is not None:
-        start = restored(start, leaves)
-    announce: Callable[[Any], None] = lambda state: kept.save(leaves_of(state))  # noqa: E731
-    done = train(jax.random.key(1), start, images[known], images[new], schedule, announce=announce)
+        state = restored(state, leaves)
+    done = train(jax.random.key(1), state, images[known], schedule, announce=partial(_keep, kept))
     return done.trained
 
 
-def _patches() -> int:
-    return PATCHES
+def _keep(kept: store.Checkpoint, state: Training) -> None:
+    kept.save(leaves_of(state))
 
 
 def _path(schedule: Schedule) -> Path:

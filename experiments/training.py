@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from theory import autoencoder
 from theory.gaussian import normal
 from theory.stiffness import Stretch, operator_norms, stretch
 from theory.transport import LipschitzNetwork, Schedule, Training, begin, fit, lipschitz_network
@@ -14,7 +15,7 @@ from theory.transport.denoise_fit import Learning
 
 from experiments.store import Checkpoint
 
-State = TypeVar("State", Training, Learning)
+State = TypeVar("State", Training, Learning, autoencoder.Training)
 POINTS = 4096  # at which Jacobian norms are taken, and as many again where T is off its vertices
 
 
@@ -66,7 +67,7 @@ def trained(
     return done.trained, np.asarray(done.losses)
 
 
-def leaves_of(state: Training | Learning) -> list[Any]:
+def leaves_of(state: Training | Learning | autoencoder.Training) -> list[Any]:
     """A state as a list of arrays: its step, its losses, then what is trained and its memory."""
     what, memory, step, losses = state
     return [np.asarray(step), np.asarray(losses), *map(np.asarray, jax.tree.leaves((what, memory)))]
