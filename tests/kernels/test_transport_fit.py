@@ -164,14 +164,14 @@ def reached(training: Training, radius: float = 0.0) -> np.ndarray:
     return (apart <= radius + 1e-6).sum(axis=0)  # float32 rounding of a vertex
 
 
-@pytest.mark.parametrize("radius", [0.0, 0.2])
+@pytest.mark.parametrize("radius", [0.0, pytest.param(0.2, marks=pytest.mark.slow)])
 def test_two_equal_modes_leak_little_more_than_they_must(network: LipschitzNetwork, radius: float):
     """κφ(0)/Λ ≤ leak, with equality as Λ → ∞ alone; the training is short: 15% above at most.
 
     The floor holds for the masses as they are, so it is met up to sampling, with failure
     probability 1e-9.
     """
-    trained = fit(key(10), network, radius=radius, schedule=LONGER, chunk=100)
+    trained = fit(key(10), network, radius=radius, schedule=LONGER, chunk=60)
     barrier, stiffness = math.sqrt(2) - 2 * radius, certified(trained.trained)
     counts = reached(trained, radius)
     leak = proportion_interval(Estimate(1 - counts.sum() / SAMPLES, count=SAMPLES))
@@ -186,14 +186,14 @@ def test_two_equal_modes_leak_little_more_than_they_must(network: LipschitzNetwo
 def test_unequal_masses_are_reached(network: LipschitzNetwork):
     """Within 0.05 after so short a training: soft members are balanced, landed points counted."""
     wanted = np.array([0.7, 0.3])
-    trained = fit(key(11), network, masses=wanted, schedule=LONGER, chunk=100)
+    trained = fit(key(11), network, masses=wanted, schedule=LONGER, chunk=60)
     counts = reached(trained)
     got = counts / counts.sum()
     np.testing.assert_allclose(got, wanted, atol=0.05)
     least = math.sqrt(2) * bound.unequal_floor(got)[0] / 8
     leak = proportion_interval(Estimate(1 - counts.sum() / SAMPLES, count=SAMPLES))
     assert leak.upper < 1.2 * least
-    swapped = fit(key(11), network, masses=wanted[::-1], schedule=LONGER, chunk=100)
+    swapped = fit(key(11), network, masses=wanted[::-1], schedule=LONGER, chunk=60)
     counts = reached(swapped)
     np.testing.assert_allclose(counts / counts.sum(), wanted[::-1], atol=0.05)
 

@@ -20,6 +20,7 @@ from theory.transport import LipschitzNetwork, certified, lipschitz_network, ort
 from theory.transport.lipschitz import CENTRING, smooth_sort
 
 SHAPES = ((4, 4, 4), (3, 1, 6), (2, 5, 6))  # M, n, width
+SHOWN = [*(pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES[:2]), SHAPES[2]]
 EPS = float(np.finfo(np.float32).eps)
 RNG = np.random.default_rng(41)
 
@@ -80,10 +81,12 @@ def hunted(network: LipschitzNetwork, count: int = 2000) -> float:
 
 # The layers
 
+slopes_of_sort = jax.jit(jax.vmap(jax.jacfwd(smooth_sort), in_axes=(0, None)))
+
 
 @given(x=reals((5, 8), 3.0), smoothing=scales(2.0))
 def test_smooth_sort_stretches_by_1_and_less(x: np.ndarray, smoothing: float):
-    jacobian = jax.vmap(jax.jacfwd(lambda row: smooth_sort(row, smoothing)))(jnp.asarray(x))
+    jacobian = slopes_of_sort(jnp.asarray(x), smoothing)
     got = np.linalg.svd(np.asarray(jacobian), compute_uv=False)
     apart = np.abs(x[:, ::2] - x[:, 1::2])
     wanted = np.concatenate([np.ones((5, 4)), apart / np.hypot(apart, smoothing)], axis=1)
@@ -158,8 +161,8 @@ def test_orthonormal_keeps_spans_and_isometries():
 # The certificate
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shape", SHOWN)
 @given(data=st.data())
 def test_the_certificate_is_no_less_than_the_singular_values(
     shape: tuple[int, int, int], dtype: str, data: st.DataObject
@@ -209,7 +212,7 @@ def test_a_scaled_weight_raises_the_certificate_and_needs_to():
     assert found > 8 * 1.0001  # so Λ alone would be no certificate
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHOWN)
 def test_no_jacobian_exceeds_the_certificate(shape: tuple[int, int, int]):
     for seed, smoothing in ((7, None), (8, 1e-4), (9, 3.0)):
         network = fresh(seed, *shape, stiffness=30.0, smoothing=smoothing)
@@ -240,7 +243,7 @@ def test_no_pair_of_points_is_torn_apart_by_more_than_the_certificate(
 # The map
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHOWN)
 @given(data=st.data(), stiffness=scales(2.0))
 def test_images_lie_on_the_simplex(
     shape: tuple[int, int, int], data: st.DataObject, stiffness: float
@@ -256,7 +259,7 @@ def test_images_lie_on_the_simplex(
     np.testing.assert_allclose(one, got[0, 0], atol=100 * EPS * (1 + stiffness))
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4), (3, 1, 6)])
+@pytest.mark.parametrize("shape", [(4, 4, 4), pytest.param((3, 1, 6), marks=pytest.mark.slow)])
 def test_fresh_outputs_have_mean_0(shape: tuple[int, int, int]):
     """The mean over other points, which misses 0 by the error of either sample of points."""
     network = fresh(11, *shape)
