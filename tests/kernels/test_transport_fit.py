@@ -164,7 +164,7 @@ def reached(training: Training, radius: float = 0.0) -> np.ndarray:
     return (apart <= radius + 1e-6).sum(axis=0)  # float32 rounding of a vertex
 
 
-@pytest.mark.parametrize("radius", [0.0, pytest.param(0.2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("radius", [0.0, 0.2])
 def test_two_equal_modes_leak_little_more_than_they_must(network: LipschitzNetwork, radius: float):
     """κφ(0)/Λ ≤ leak, with equality as Λ → ∞ alone; the training is short: 15% above at most.
 
