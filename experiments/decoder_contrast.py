@@ -94,7 +94,7 @@ PRESETS = {
     ),
     "default": Grid(
         ("g2p-en",),
-        ("dcgan", "autoencoder"),
+        ("autoencoder",),
         lengths=(0.1,),
         carriers=("pass", "commit"),
         count=1000,

@@ -31,7 +31,7 @@ from experiments.store import Unavailable, canonical
 from experiments.training import leaves_of, restored
 
 SIZES = {"autoencoder": 16, "super-resolver": 16, "taef2": 64}  # pixels a side of what is encoded
-SHRINK = 2  # of the photographs: pixels averaged, so that a crop shows structure
+SHRINK = {"autoencoder": 2}  # pixels of the photographs averaged, so that a small crop shows more
 PATCHES = 4096  # of which the autoencoder is trained on those that are not measured on
 
 
@@ -69,8 +69,7 @@ def source(name: str, count: int, modes: int, steps: int) -> Source:
     try:
         if name == "dcgan":
             return _drawn(count)
-        decoder = _loaded(name, steps)
-        return _encoded(name, decoder, count, modes)
+        return _encoded(name, steps, count, modes)
     except (catalog.WeightsUnavailable, MissingReader, MissingPhotographs) as reason:
         raise Unavailable(str(reason)) from reason
 
@@ -85,7 +84,6 @@ def _drawn(count: int) -> Source:
     return Source(decoder, latents, np.arange(count), law, 0.0, None, None)
 
 
-@functools.lru_cache(maxsize=2)
 def _loaded(name: str, steps: int) -> Any:
     size = SIZES[name]
     if name == "autoencoder":
@@ -102,8 +100,9 @@ def _loaded(name: str, steps: int) -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _encoded(name: str, decoder: Any, count: int, modes: int) -> Source:
+def _encoded(name: str, steps: int, count: int, modes: int) -> Source:
     """Crops of all photographs: those of every second one make the law."""
+    decoder = _loaded(name, steps)
     images, truth, group = photographs(name, 2 * count)
     latents = _in_parts(decoder.encode, images)
     known, new = (np.flatnonzero(each) for each in halves(group))
@@ -117,9 +116,9 @@ def photographs(name: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Crops, what the decoder should make of them, and of which photograph each is."""
     size = SIZES[name]
     if name != "super-resolver":
-        images, group = crops(size, count, shrink=SHRINK)
+        images, group = crops(size, count, shrink=SHRINK.get(name, 1))
         return images, images, group
-    large, group = crops(2 * size, count, shrink=SHRINK)
+    large, group = crops(2 * size, count)
     small = large.reshape(len(large), size, 2, size, 2, 3).mean(axis=(2, 4))
     return small, large, group
 
@@ -130,7 +129,7 @@ def trained(steps: int) -> Any:
     A training that was killed goes on where it was.
     """
     side, schedule = SIZES["autoencoder"], Schedule(steps)
-    images, group = crops(side, PATCHES, shrink=SHRINK)
+    images, group = crops(side, PATCHES, shrink=SHRINK["autoencoder"])
     known = halves(group)[0]
     kept = store.Checkpoint(_path(schedule))
     kept.path.parent.mkdir(parents=True, exist_ok=True)
