@@ -22,7 +22,7 @@ from experiments.decoder_sensitivity import FAILURE
 from experiments.image_decoders import Source, source
 from experiments.real_heads import spread
 
-COSTLY = ("dcgan", "taef2")  # a decoding takes 10⁸ multiplications or more
+COSTLY = ("taef2",)  # a decoding takes 10⁹ multiplications
 SHOWN = 4  # images of a strip
 SPECTRA = 8  # latents whose Jacobian is decomposed, at most
 REPEATED = "encode again"

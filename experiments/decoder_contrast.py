@@ -50,9 +50,9 @@ class Grid:
         metadata={"help": "synthetic generators in the plane: carriers of diagnostic_taxonomy"},
     )
     count: int = field(default=4000, metadata={"help": "latents of text"})
-    crops: int = field(default=256, metadata={"help": "latents of images"})
-    most: int = field(default=64, metadata={"help": "latents at most where decoding costs"})
-    modes: int = field(default=256, metadata={"help": "Gaussians in fitted laws of latents"})
+    crops: int = field(default=128, metadata={"help": "latents of images"})
+    most: int = field(default=32, metadata={"help": "latents at most where decoding costs"})
+    modes: int = field(default=128, metadata={"help": "Gaussians in fitted laws of latents"})
     training: int = field(default=4000, metadata={"help": "steps of the autoencoder's training"})
     families: tuple[str, ...] = field(
         default=FAMILIES, metadata={"help": f"any of {', '.join(FAMILIES)}"}

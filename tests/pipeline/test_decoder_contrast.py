@@ -82,10 +82,10 @@ BAD = {
         images=("taef",)
     ),
     "unknown family 'steps'": lambda: decoder_contrast.Grid(families=("steps",)),
-    "expected count ≥ 16, crops ≥ 4, most ≥ 2, modes ≥ 2 and training ≥ 1, got 8, 256": (
+    "expected count ≥ 16, crops ≥ 4, most ≥ 2, modes ≥ 2 and training ≥ 1, got 8, 128": (
         lambda: decoder_contrast.Grid(count=8)
     ),
-    "and training ≥ 1, got 4000, 256, 64, 256 and 0": lambda: decoder_contrast.Grid(training=0),
+    "and training ≥ 1, got 4000, 128, 32, 128 and 0": lambda: decoder_contrast.Grid(training=0),
     "must be positive and finite, got (0.0, 0.25, 0.1)": lambda: decoder_contrast.Grid(
         lengths=(0.0,)
     ),
