@@ -91,14 +91,14 @@ class Schedule(NamedTuple):
 
     Fields:
         steps: of Muon (Jordan et al. 2024), its rate falling to 0 along a cosine.
-        batch: images a step, half of them mirrored.
+        batch: images a step, turned and mirrored at random.
         rate: the first rate.
         channels: numbers of a place of the latent grid.
         width: channels between.
         blocks: residual blocks of the encoder, and of the decoder.
     """
 
-    steps: int = 3000
+    steps: int = 1500
     batch: int = 64
     rate: float = 2e-2
     channels: int = 4
@@ -198,12 +198,22 @@ def _step(
     """One step of Muon; by itself, since a scan slows down the gradients of convolutions on CPU."""
     draw, turn = jax.random.split(jax.random.fold_in(key, step))
     x = images[jax.random.randint(draw, (schedule.batch,), 0, len(images))]
-    mirrored = jax.random.bernoulli(turn, 0.5, (schedule.batch, 1, 1, 1))
-    x = jnp.where(mirrored, x[:, :, ::-1], x)
+    x = _turned(turn, x)
     loss, slope = eqx.filter_value_and_grad(_error)(network, x)
     weights = eqx.filter(network, eqx.is_array)
     change, memory = _optimizer(schedule).update(slope, memory, weights)
     return eqx.apply_updates(network, change), memory, loss
+
+
+def _turned(key: PRNGKeyArray, x: Images) -> Images:
+    """Each image as one of the eight symmetries of a square shows it."""
+    for coin, other in zip(
+        jax.random.bernoulli(key, 0.5, (3, len(x), 1, 1, 1)),
+        (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: x.swapaxes(1, 2)),
+        strict=True,
+    ):
+        x = jnp.where(coin, other(x), x)
+    return x
 
 
 def _error(network: Autoencoder, x: Images) -> Float[Array, ""]:

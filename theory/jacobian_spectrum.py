@@ -32,11 +32,13 @@ class Spectra(NamedTuple):
 
     Fields:
         values: σ₁ ≥ σ₂ ≥ …, shape (latents, min(n, d)), or the `count` largest of them.
-        effective_rank: E Σσ²/σ₁².
+        error: some singular value lies within this of each; 0 where all are known.
+        effective_rank: E Σσ²/σ₁²; its bias is what the error of σ₁ makes, an estimate.
         participation: E (Σσ²)²/Σσ⁴; by probes with the bias 2/PROBES that the square has at most.
     """
 
     values: Float[np.ndarray, "latents k"]
+    error: Float[np.ndarray, "latents k"]
     effective_rank: Estimate
     participation: Estimate
 
@@ -63,17 +65,20 @@ def jacobian_spectra(
     if m <= DENSE:
         values = np.stack([_whole(transport, row, m) for row in points])
         square, fourth = (values**2).sum(axis=1), (values**4).sum(axis=1)
-        bias = 0.0
+        error, bias = np.zeros_like(values), 0.0
     else:
-        values, square, fourth = _leading(key, transport, points, min(count, m))
+        values, error, square, fourth = _leading(key, transport, points, min(count, m))
         bias = 2 / PROBES
     if not (np.isfinite(values).all() and (values[:, 0] > 0).all()):
         raise ValueError("a Jacobian that vanishes or is not finite has no spectrum to speak of")
     labels = np.arange(len(points)) if group is None else np.asarray(group)
     ones = np.ones(len(points))
-    rank = ratio_of_means(square / values[:, 0] ** 2, ones, labels)
+    ranks = square / values[:, 0] ** 2
+    rank = ratio_of_means(ranks, ones, labels)
+    blurred = float(np.mean(ranks * 2 * error[:, 0] / values[:, 0]))
     counted = ratio_of_means(square**2 / fourth, ones, labels)
-    return Spectra(values, rank, replace(counted, bias=bias * float(counted.value)))
+    counted = replace(counted, bias=bias * float(counted.value))
+    return Spectra(values, error, replace(rank, bias=blurred), counted)
 
 
 def _whole(transport: Transport, point: np.ndarray, m: int) -> Float[np.ndarray, " m"]:
@@ -97,18 +102,19 @@ def _images(transport: Transport, x: Array, basis: Array, wide: bool) -> Array:
 
 def _leading(
     key: PRNGKeyArray, transport: Transport, points: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The largest singular values, and Σσ² and Σσ⁴ by probes, latent by latent."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The largest singular values with errors, and Σσ² and Σσ⁴ by probes, latent by latent."""
     found = []
     limits = jnp.asarray(TOLERANCE, points.dtype), jnp.asarray(CYCLES, jnp.int32)
     for number, point in enumerate(points):
         row = jnp.asarray(point[None])
         normals = row_normals(key, row, jnp.int32(number), count + PROBES)
-        value, _, _ = stepwise_pairs(transport, row, normals[:, :count], *limits)
+        value, error, _ = stepwise_pairs(transport, row, normals[:, :count], *limits)
         rows = jnp.broadcast_to(row, (PROBES, row.shape[1]))
         once = jnp.ones(PROBES, row.dtype)
         image, again = multiplied(transport, rows, normals[0, count:], once, False)
         sums = (np.asarray(each, np.float64) for each in (image, again))
-        found.append((np.asarray(value[0], np.float64), *((s**2).sum(axis=1).mean() for s in sums)))
-    values, square, fourth = zip(*found, strict=True)
-    return np.stack(values), np.array(square), np.array(fourth)
+        leading = (np.asarray(each[0], np.float64) for each in (value, error))
+        found.append((*leading, *((s**2).sum(axis=1).mean() for s in sums)))
+    values, errors, square, fourth = zip(*found, strict=True)
+    return np.stack(values), np.stack(errors), np.array(square), np.array(fourth)

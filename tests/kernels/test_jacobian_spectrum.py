@@ -36,7 +36,7 @@ def test_all_singular_values_are_those_of_the_dense_jacobian(matrix):
     assert found.effective_rank.value == pytest.approx((square / values[:, 0] ** 2).mean())
     expected = (square**2 / (values**4).sum(axis=1)).mean()
     assert found.participation.value == pytest.approx(expected)
-    assert found.participation.bias == 0
+    assert found.participation.bias == found.effective_rank.bias == found.error.max() == 0
 
 
 def test_an_isometry_counts_all_its_directions_and_a_ridge_one():
@@ -61,6 +61,7 @@ def test_the_leading_part_and_its_sums_agree_with_the_whole(matrix, monkeypatch)
     found = jacobian_spectra(jax.random.key(1), curved(matrix), x, count=3)
     values = dense(curved(matrix), x)
     np.testing.assert_allclose(found.values, values[:, :3], rtol=1e-4)
+    assert (np.abs(found.values - values[:, :3]) <= found.error + 1e-12 * found.values).all()
     square, fourth = (values**2).sum(axis=1), (values**4).sum(axis=1)
     # Var ‖DT g‖² = 2Σσ⁴, so that 4096 probes of 6 latents leave less than 2% at six sigma.
     assert found.effective_rank.value == pytest.approx(
