@@ -19,8 +19,11 @@ from theory import batches, lanczos
 from theory.energy import ConeCost, separation_energy
 from theory.estimate import Estimate, proportion_interval
 from theory.gaussian import pdf
+from theory.jacobian import OfRows, row_normals
+from theory.lanczos import leading_pairs, stepwise_pairs
 from theory.leak import count_leak, leak
 from theory.partition import PowerDiagram, half_space
+from theory.singular import singular_directions
 from theory.stiffness import (
     Norms,
     frobenius_norms,
@@ -111,6 +114,51 @@ def test_norms_are_those_of_the_dense_jacobian(name: str):
     np.testing.assert_allclose(
         frobenius_norms(transport, x), np.linalg.norm(dense, axis=1), rtol=1e-12
     )
+
+
+QUICK = {(stepwise_pairs, "rank 2"), (stepwise_pairs, "orthogonal")}  # to compile
+
+
+@pytest.mark.parametrize(
+    ("pairs", "name"),
+    [
+        pytest.param(pairs, name, marks=() if (pairs, name) in QUICK else pytest.mark.slow)
+        for pairs in (leading_pairs, stepwise_pairs)
+        for name in ("rank 2", "40 → 3", "network", "orthogonal")
+    ],
+)
+def test_leading_pairs_are_those_of_the_dense_jacobian(pairs: Callable, name: str):
+    """With as many copies of a singular value as there are, and orthonormal vectors in a kernel."""
+    transport, n = MAPS[name]
+    x = jnp.asarray(RNG.normal(size=(4, n)))
+    starts = row_normals(jax.random.key(9), x, jnp.int32(0), 3)
+    value, error, vectors = pairs(transport, x, starts, jnp.asarray(1e-7), jnp.int32(50))
+    dense = singular_values(transport, x)[:, :3]
+    np.testing.assert_allclose(value, dense, rtol=1e-6, atol=1e-9 * dense.max())
+    assert (np.abs(dense - value) <= error + 1e-9 * dense.max()).all()
+    jacobian = jax.vmap(jax.jacfwd(transport))(x)
+    stretched = np.linalg.norm(np.einsum("pdn,pkn->pkd", jacobian, vectors), axis=2)
+    np.testing.assert_allclose(stretched, dense, rtol=1e-6, atol=1e-7 * dense.max())
+    gram = np.einsum("pkn,pjn->pkj", vectors, vectors)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(3), gram.shape), atol=1e-12)
+
+
+def test_singular_directions_are_the_right_vectors_up_to_sign():
+    transport, n = MAPS["network"]
+    x = RNG.normal(size=(4, n))
+    got = singular_directions(jax.random.key(10), transport, x, 2, tolerance=1e-9)
+    for point, ways, values in zip(x, got.vectors, got.value, strict=True):
+        _, sigma, right = np.linalg.svd(np.asarray(jax.jacfwd(transport)(jnp.asarray(point))))
+        np.testing.assert_allclose(values, sigma[:2], rtol=1e-8)
+        cosines = np.abs(np.sum(ways * right[:2], axis=1))
+        np.testing.assert_allclose(cosines, 1, atol=1e-6)
+
+
+def test_a_map_of_rows_is_a_transport_of_one_point():
+    transport = OfRows(lambda z: jnp.stack([z, 2 * z], axis=1))
+    np.testing.assert_array_equal(transport(jnp.array([1.0, 3.0])), [1, 3, 2, 6])
+    got = operator_norms(jax.random.key(11), transport, np.zeros((2, 2)))
+    np.testing.assert_allclose(got.value, math.sqrt(5), rtol=1e-12)
 
 
 def test_a_loose_error_still_holds_a_singular_value():
@@ -445,6 +493,10 @@ BAD: dict[str, Callable] = {
     "tolerance must be a positive finite number, got 0": lambda: operator_norms(
         KEY, FLAT, POINTS, tolerance=0
     ),
+    "a map of R^3 to R^2 has 2 pairs, got count 3": lambda: singular_directions(
+        KEY, FLAT, POINTS, 3
+    ),
+    "count must be an integer ≥ 1, got 0": lambda: singular_directions(KEY, FLAT, POINTS, 0),
     "cycles must be an integer ≥ 1, got 0": lambda: operator_norms(KEY, FLAT, POINTS, cycles=0),
     "points must be finite": lambda: operator_norms(KEY, FLAT, np.full((2, 3), math.nan)),
     "points must have shape (N, n), N and n ≥ 1, got shape (3,)": lambda: frobenius_norms(
