@@ -108,13 +108,17 @@ def run(
             close(ledger)
     if any(ledger.missing() for ledger in ledgers):
         with nullcontext(executor) if executor else process_pool(workers) as pool:
-            for ledger in _computed(ledgers, pool):
+            for ledger in _computed(ledgers, pool, borrowed=executor is not None):
                 close(ledger)
     return results
 
 
-def _computed(ledgers: Sequence[Ledger], pool: Executor) -> Iterator[Ledger]:
-    """Each ledger with missing cells, once it has none."""
+def _computed(ledgers: Sequence[Ledger], pool: Executor, borrowed: bool) -> Iterator[Ledger]:
+    """Each ledger with missing cells, once it has none.
+
+    When it ends early, tasks of a borrowed executor are cancelled. Our own pool is shut down and
+    cancels its own: its thread fails on tasks that others cancelled (cpython issue 107219).
+    """
     missing = [(cost, (ledger, index)) for ledger in ledgers for cost, index in ledger.missing()]
     futures: dict[Future[Outcome], tuple[Ledger, int]] = {}
     try:
@@ -127,7 +131,7 @@ def _computed(ledgers: Sequence[Ledger], pool: Executor) -> Iterator[Ledger]:
             if not ledger.missing():
                 yield ledger
     finally:
-        for future in futures:
+        for future in futures if borrowed else ():
             future.cancel()
 
 
