@@ -54,6 +54,11 @@ def ways(name: str) -> tuple[str, ...]:
     return ("denoise",) if name in ("dcgan", "super-resolver") else ("denoise", REPEATED)
 
 
+def families(name: str) -> tuple[str, ...]:
+    """What is measured of a decoder: everything, of each."""
+    return tuple(MEASURED)
+
+
 def step_row(cell: Any, key: Any) -> dict[str, Any]:
     """Responses of the pixels to steps of one relative length in every direction."""
     here, sizes = _here(cell)

@@ -45,6 +45,11 @@ def ways(name: str) -> tuple[str, ...]:
     return tuple(FEEDBACK) if name in GENERATORS else ()
 
 
+def families(name: str) -> tuple[str, ...]:
+    """What is measured of a head; only those that write can say what a strip says."""
+    return tuple(f for f in MEASURED if f != "strip" or name in GENERATORS)
+
+
 def step_row(cell: Any, key: Any) -> dict[str, Any]:
     """Responses of the logits to steps of one relative length in every direction."""
     head, found = _sensitivity(cell, key)

@@ -131,11 +131,12 @@ def cells(grid: Grid) -> list[Cell]:
             training = grid.training if name == "autoencoder" else 0
             most = 0 if kind == "text" else grid.most
             rest = (grid.noise, count, most, grid.modes, training)
-            ways = (contrast_text if kind == "text" else contrast_images).ways(name)
-            made += [Cell("step", kind, name, NONE, x, *rest) for x in grid.lengths]
-            made += [Cell("generator", kind, name, way, grid.plane, *rest) for way in ways]
-            made += [Cell("spectrum", kind, name, NONE, CLEAN, *rest)]
-            made += [Cell("strip", kind, name, NONE, grid.plane, *rest)]
+            module = contrast_text if kind == "text" else contrast_images
+            own = [Cell("step", kind, name, NONE, x, *rest) for x in grid.lengths]
+            own += [Cell("generator", kind, name, w, grid.plane, *rest) for w in module.ways(name)]
+            own += [Cell("spectrum", kind, name, NONE, CLEAN, *rest)]
+            own += [Cell("strip", kind, name, NONE, grid.plane, *rest)]
+            made += [cell for cell in own if cell.family in module.families(name)]
     made += [
         Cell("generator", SYNTHETIC, "random 64 16", carrier, 0.0, 0.0, 0, 0, 0, 0)
         for carrier in grid.carriers
