@@ -18,7 +18,7 @@ from theory.latent_steps import drawn
 from theory.mixture import Mixture
 from theory.perceptual import structural_distance
 
-from experiments.decoder_sensitivity import FAILURE
+from experiments.decoder_sensitivity import dabi_row
 from experiments.image_decoders import Source, source
 from experiments.real_heads import spread
 
@@ -77,7 +77,7 @@ def step_row(cell: Any, key: Any) -> dict[str, Any]:
         for name in RESPONSES:
             row[f"{way}_{name}"] = found.response(way, name)
             if way != "isotropic":
-                row |= _ratio(found, way, name, f"dabi_{way}_{name}")
+                row |= dabi_row(found, way, name, f"dabi_{way}_{name}")
     return row
 
 
@@ -100,7 +100,7 @@ def generator_row(cell: Any, key: Any) -> dict[str, Any]:
     return {
         **sizes,
         "dabi_response": "output",
-        **_ratio(found, "singular", "output", "dabi"),
+        **dabi_row(found, "singular", "output", "dabi"),
         "cci_isotropic": erased.isotropic,
         "cci_residual": erased.residual,
     }
@@ -187,15 +187,6 @@ def _sensitivity(cell: Any, key: Any, here: Source, sizes: dict[str, Any]) -> Im
 def _measured(cell: Any, here: Source) -> np.ndarray:
     """The latents that are stepped from: all, or fewer where they cost."""
     return spread(len(here.latents), cell.most if cell.decoder in COSTLY else len(here.latents))
-
-
-def _ratio(found: ImageSensitivity, way: str, name: str, column: str) -> dict[str, Any]:
-    ends = found.dabi_interval(way, name, failure_probability=FAILURE)
-    return {
-        column: found.dabi(way, name),
-        f"{column}_lower": ends.lower,
-        f"{column}_upper": ends.upper,
-    }
 
 
 def _psnr(here: Source) -> Estimate | None:

@@ -30,7 +30,7 @@ from experiments.commit_ablation import (
     retention_row,
 )
 from experiments.decoder_response import independent
-from experiments.decoder_sensitivity import FAILURE, responses
+from experiments.decoder_sensitivity import dabi_row, responses
 from experiments.heads import Head
 from experiments.real_heads import fitted, halves, real_head
 
@@ -64,13 +64,10 @@ def generator_row(cell: Any, key: Any) -> dict[str, Any]:
     texts = TEXTS * MORE.get(cell.decoder, 1)
     context, z = written.begun(cell.decoder, model, texts)
     step = GenerationStep(model, context, model.head(), FEEDBACK[cell.way])
-    ends = found.dabi_interval("normal", "flips", failure_probability=FAILURE)
     return {
         **_sizes(cell, head),
         "dabi_response": "flips",
-        "dabi": found.dabi("normal", "flips"),
-        "dabi_lower": ends.lower,
-        "dabi_upper": ends.upper,
+        **dabi_row(found, "normal", "flips", "dabi"),
         **erasure_row(cci(erase_key, step, z, model.head())),
         **retention_row(step, z),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from theory.estimate import proportion
+from theory.image_sensitivity import ImageSensitivity
 from theory.residual_law import normal_ratio
 from theory.sensitivity import DIRECTIONS, LinearDecoder, Sensitivity, logits, sensitivity
 
@@ -135,11 +136,13 @@ def responses(found: Sensitivity, names: tuple[str, ...], prefix: str) -> dict[s
         for name in names:
             row[f"{prefix}{direction}_{name}"] = found.response(direction, name)
             if direction != "isotropic":
-                row |= _ratio(found, direction, name, f"{prefix}dabi_{direction}_{name}")
+                row |= dabi_row(found, direction, name, f"{prefix}dabi_{direction}_{name}")
     return row
 
 
-def _ratio(found: Sensitivity, direction: str, name: str, column: str) -> dict[str, Any]:
+def dabi_row(
+    found: Sensitivity | ImageSensitivity, direction: str, name: str, column: str
+) -> dict[str, Any]:
     """DABI with its interval; without isotropic responses only a lower end is left."""
     ends = found.dabi_interval(direction, name, failure_probability=FAILURE)
     return {

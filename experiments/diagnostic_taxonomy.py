@@ -26,7 +26,7 @@ from theory.residual_law import normal_ratio
 from theory.sensitivity import LinearDecoder, logits, sensitivity
 
 from experiments import embedded, generators
-from experiments.decoder_sensitivity import responses
+from experiments.decoder_sensitivity import dabi_row, responses
 from experiments.readouts import distances, shape_of
 
 FAILURE = 1e-9
@@ -224,14 +224,11 @@ def _dabi(
         key, law, diagram, cell.scale, [length], samples=count, decoders=[decoder]
     )
     response = "output" if smooth else "flips"
-    ends = found.dabi_interval("normal", response, failure_probability=FAILURE)
     return {
         "step": length,
         **responses(found, ("output",) if smooth else ("flips", "output", "rise"), ""),
         "dabi_response": response,
-        "dabi": found.dabi("normal", response),
-        "dabi_lower": ends.lower,
-        "dabi_upper": ends.upper,
+        **dabi_row(found, "normal", response, "dabi"),
     }
 
 

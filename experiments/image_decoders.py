@@ -45,7 +45,6 @@ class Source:
         group: equal for crops of one photograph.
         law: of latents.
         bandwidth: of the law where it is fitted; 0 where it is known.
-        images: what the latents are of; None of draws.
         truth: what the decoder should make of them; None of draws.
     """
 
@@ -54,10 +53,10 @@ class Source:
     group: np.ndarray
     law: Mixture
     bandwidth: float
-    images: np.ndarray | None
     truth: np.ndarray | None
 
 
+@functools.lru_cache(maxsize=2)
 def source(name: str, count: int, modes: int, steps: int) -> Source:
     """The decoder with `count` latents, a law of `modes` Gaussians, the autoencoder's steps.
 
@@ -81,7 +80,7 @@ def _drawn(count: int) -> Source:
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((count, decoder.dimension)).astype(np.float32)
     law = Mixture(np.zeros((1, decoder.dimension)), 1.0)
-    return Source(decoder, latents, np.arange(count), law, 0.0, None, None)
+    return Source(decoder, latents, np.arange(count), law, 0.0, None)
 
 
 def _loaded(name: str, steps: int) -> Any:
@@ -99,7 +98,6 @@ def _loaded(name: str, steps: int) -> Any:
     return TAEF2.from_files(encoder, decoder, size)
 
 
-@functools.lru_cache(maxsize=2)
 def _encoded(name: str, steps: int, count: int, modes: int) -> Source:
     """Crops of all photographs: those of every second one make the law."""
     decoder = _loaded(name, steps)
@@ -108,7 +106,7 @@ def _encoded(name: str, steps: int, count: int, modes: int) -> Source:
     known, new = (np.flatnonzero(each) for each in halves(group))
     means = latents[known[spread(len(known), modes)]]
     law = fit(means, latents[new[spread(len(new), 4 * modes)]])
-    found = (latents[new], group[new], law.mixture, law.bandwidth, images[new], truth[new])
+    found = (latents[new], group[new], law.mixture, law.bandwidth, truth[new])
     return Source(decoder, *found)
 
 

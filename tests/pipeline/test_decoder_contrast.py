@@ -53,7 +53,7 @@ def small(steep: float = 1.0) -> Source:
     latents = 0.3 * rng.standard_normal((24, LATENT))
     images = np.asarray(Isometry(matrix).decode(latents))
     law = Mixture(np.zeros((1, LATENT)), 0.3)
-    return Source(Isometry(matrix), latents, np.arange(24) // 2, law, 0.3, images, images)
+    return Source(Isometry(matrix), latents, np.arange(24) // 2, law, 0.3, images)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_a_strip_holds_the_images_of_every_direction_as_grey_levels():
     for images in arrays.values():
         assert images.dtype == np.uint8
         assert images.shape == (contrast_images.SHOWN, SIDE, SIDE, 3)
-    clean = np.round(255 * np.clip(small().images[::2][:4], 0, 1))
+    clean = np.round(255 * np.clip(small().truth[::2][:4], 0, 1))
     np.testing.assert_array_equal(arrays["clean"], clean)
     assert (arrays["singular"] != arrays["clean"]).any()
 
