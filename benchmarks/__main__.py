@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import runtime
 from theory import perimeter
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, simplicial_cluster
@@ -89,8 +90,7 @@ def kernels() -> list[Kernel]:
 
 def main() -> None:
     """Print the table."""
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_default_matmul_precision", "highest")
+    runtime.configure()
     rate = product_rate()
     print(f"float64 matrix product: {rate / 1e9:.0f} Gflop/s on {jax.devices()[0]}")
     print(f"{'kernel':45} {'median s':>9} {'spread s':>9} {'Gflop':>8} {'time/floor':>11}")

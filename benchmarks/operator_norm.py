@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from experiments import runtime
 from theory.gaussian import normal
 from theory.stiffness import KRYLOV, operator_norms
 
@@ -105,8 +106,7 @@ def compare(dtype: str) -> None:
 
 def main() -> None:
     """Compare in float32 and float64."""
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_default_matmul_precision", "highest")
+    runtime.configure()
     for dtype in ("float32", "float64"):
         compare(dtype)
 

@@ -13,8 +13,7 @@ from experiments import runtime
 
 jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
 
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_default_matmul_precision", "highest")
+runtime.configure()
 jax.config.update("jax_debug_key_reuse", True)
 runtime.keep_compilations()
 

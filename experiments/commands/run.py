@@ -13,12 +13,13 @@ from typing import Any
 
 from experiments import registry, runtime
 
-PURPOSE = "compute an experiment's table; only cells that are missing are computed"
+PURPOSE = "compute the tables of experiments; only cells that are missing are computed"
 EXAMPLES = """Each cell is stored as soon as it is done, so a run that was stopped goes on where it
 was. The table is DIR/NAME.csv, and DIR/NAME.manifest.json says how it was made.
 
 examples:
   noncommit run all --preset quick
+  noncommit run few_step churn_sweep         several, on the same workers
   noncommit run interface_exact --seed 1 --out /tmp/results
   noncommit run interface_exact --help       the options of its grid
 
@@ -28,8 +29,9 @@ _GRID = "grid:"
 
 
 def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """NAME and the options; those of NAME's grid too if `argv` is about one experiment."""
-    parser.add_argument("name", metavar="NAME", help="an experiment (see noncommit list), or all")
+    """The names and the options; those of a grid too if `argv` is about one experiment."""
+    text = "experiments (see noncommit list), or all"
+    parser.add_argument("names", nargs="+", metavar="NAME", help=text)
     parser.add_argument(
         "--preset",
         choices=PRESETS,
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     text = "processes, one core each; the numbers do not depend on it (default: all cores)"
     parser.add_argument("--workers", type=positive, metavar="N", help=text)
     name = argv[1] if len(argv) > 1 and argv[0] == "run" else ""
-    if name in registry.EXPERIMENTS:
+    alone = len(argv) == 2 or len(argv) > 2 and argv[2].startswith("-")
+    if alone and name in registry.EXPERIMENTS:
         runtime.configure()
         _add_grid(parser, name, registry.load(name))
 
@@ -53,11 +56,9 @@ def act(args: argparse.Namespace) -> int:
     """Run and print one line an experiment."""
     from experiments import planning, sweep
 
-    names = [args.name]
-    if args.name == "all":
-        names = list(registry.EXPERIMENTS)
-    else:
-        registry.choose("experiment", args.name, [*registry.EXPERIMENTS, "all"])
+    for name in args.names:
+        registry.choose("experiment", name, [*registry.EXPERIMENTS, "all"])
+    names = list(registry.EXPERIMENTS) if "all" in args.names else list(dict.fromkeys(args.names))
     given = {k.removeprefix(_GRID): v for k, v in vars(args).items() if k.startswith(_GRID)}
     overrides = {name: value for name, value in given.items() if value is not None}
     plans = [planning.plan(name, args.preset, args.seed, overrides) for name in names]

@@ -34,6 +34,12 @@ def test_run_writes_the_table_and_says_so(noncommit, tmp_path):
     )
 
 
+def test_several_names_are_run_once_each(noncommit, tmp_path):
+    status, printed, errors = noncommit("run", "toy", "toy", "--preset", "quick", "--out", tmp_path)
+    assert (status, errors) == (0, "")
+    assert printed.count("toy: 4 computed") == 1
+
+
 def test_grid_options_are_typed_and_reach_the_cells(noncommit, tmp_path):
     options = ["--modes", "5", "7", "--scales", "2", "--samples", "8"]
     options += ["--label", "x", "--whole", "false", "--seed", "9"]
@@ -61,6 +67,8 @@ MISTAKES = {
     "unknown command": (["rum"], "rum"),
     "unknown option": (["run", "toy", "--colour", "red"], "unrecognized arguments: --colour red"),
     "grid of all": (["run", "all", "--modes", "3"], "one experiment"),
+    "grid of two": (["run", "toy", "all", "--modes", "3"], "one experiment"),
+    "second unknown": (["run", "toy", "toyy"], "did you mean 'toy'? known: toy"),
     "abbreviation": (["run", "toy", "--pre", "quick"], "--pre"),
     "preset": (["run", "toy", "--preset", "huge"], "'quick', 'default', 'paper'"),
     "fraction": (["run", "toy", "--modes", "2.5"], "--modes: '2.5' is not a whole number"),
