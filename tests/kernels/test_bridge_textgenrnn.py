@@ -211,6 +211,26 @@ def test_latents_of_the_real_model(real):
     assert 0.80 < runner_up.mean() < 0.95
 
 
+QUESTIONS = (
+    QUESTION,
+    "What do you think is the most important thing in your life?",
+    "How do you deal with people who never listen to anything you say?",
+    "Why do so many people believe that the earth is flat?",
+    "Where can I find a good place to live near the sea?",
+    "Who was the first person to walk on the moon and why did they go there?",
+)
+
+
+def test_latents_of_questions_lie_as_far_as_another_code_found(real):
+    """On 120 latents of such text: medians 5.4 of ‖z‖, 0.118 of δ, 0.021 of δ/‖z‖; within 25%."""
+    _, states = real.begin([text[:end] for text in QUESTIONS for end in range(len(text))])
+    states = np.asarray(states, np.float64)
+    norms, distance = np.linalg.norm(states, axis=1), real.head().nearest_facet(states).distance
+    assert len(states) > 300
+    found = np.median(norms), np.median(distance), np.median(distance / norms)
+    np.testing.assert_allclose(found, [5.4, 0.118, 0.021], rtol=0.25)
+
+
 def test_latents_are_of_distinct_full_windows(pair):
     model, tensors = pair
     latents = model.latents(20)
