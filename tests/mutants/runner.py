@@ -1,0 +1,188 @@
+"""Runs the tests on a mutant: a copy of the checkout of its own, the first failure ends it."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from tests.mutants.mutation import Mutant
+
+COPIED = (
+    "theory",
+    "experiments",
+    "figures",
+    "tests",
+    "benchmarks",
+    "docs",
+    "results/reference",
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "Makefile",
+    "constraints.txt",
+    "pyproject.toml",
+)
+SECONDS = 240.0  # for the tests of a mutant
+MEMORY = 12 * 2**20  # KiB of data that a mutant may hold
+
+
+class Outcome(NamedTuple):
+    """What came of a run of tests.
+
+    Fields:
+        verdict: "killed", "survived", or "timeout".
+        killer: the test that failed first.
+        seconds: of the run.
+    """
+
+    verdict: str
+    killer: str
+    seconds: float
+
+
+class Runner:
+    """Runs test files on copies of a checkout, and keeps each outcome as soon as it is known."""
+
+    def __init__(self, root: Path, cache: Path, seconds: float = SECONDS) -> None:
+        self.root, self.seconds = root, seconds
+        self.outcomes = cache / "mutants" / "outcomes"
+        self.outcomes.mkdir(parents=True, exist_ok=True)
+        self.cache = shared_cache(cache)
+
+    def of(self, mutant: Mutant, tests: Sequence[str]) -> Outcome:
+        """The outcome on a mutant, from an earlier run if its text and its tests are the same."""
+        kept = self.outcomes / f"{self._key(mutant, tests)}.json"
+        if kept.exists():
+            return Outcome(*json.loads(kept.read_text("utf-8")).values())
+        found = self._run(mutant, tests)
+        if found.verdict == "timeout" and self._slow(tests):
+            return found._replace(verdict="survived", killer="(no time limit tells it apart)")
+        partial = kept.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(found._asdict()), "utf-8")
+        partial.replace(kept)
+        return found
+
+    def failing(self, tests: Sequence[str]) -> set[str]:
+        """Those of the tests that fail without any fault, and so kill nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "copy")
+            copy_checkout(self.root, copy)
+            report = Path(folder, "report.xml")
+            self._pytest(copy, report, tests, [], len(tests) * self.seconds)
+            return {one for one, failed in _cases(report) if failed}
+
+    def _run(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
+        with tempfile.TemporaryDirectory() as folder:
+            copy, report = Path(folder, "copy"), Path(folder, "report.xml")
+            copy_checkout(self.root, copy)
+            if mutant:
+                (copy / mutant.file).write_text(mutant.text, "utf-8")
+            start = time.monotonic()
+            status = self._pytest(copy, report, tests, ["-x"], self.seconds)
+            seconds = round(time.monotonic() - start, 1)
+            if status is None:
+                return Outcome("timeout", "", seconds)
+            if status == 0:
+                return Outcome("survived", "", seconds)
+            failed = [one for one, failed in _cases(report) if failed]
+            return Outcome("killed", failed[0] if failed else f"exit status {status}", seconds)
+
+    def _slow(self, tests: Sequence[str]) -> bool:
+        """Whether the tests take more than half of the limit without any fault."""
+        unharmed = self._run(None, tests)
+        return unharmed.verdict != "survived" or unharmed.seconds > self.seconds / 2
+
+    def _pytest(
+        self, copy: Path, report: Path, tests: Sequence[str], options: list[str], seconds: float
+    ) -> int | None:
+        """The exit status, or None when the time is over; the whole process group ends with it."""
+        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", *options]
+        command += ["-m", "not slow", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+        limited = ["sh", "-c", f'ulimit -d {MEMORY}; exec "$@"', "sh", *command]
+        environment = os.environ | {
+            "PYTHONPATH": str(copy),  # before the checkout that is installed
+            "NONCOMMIT_CACHE": str(self.cache),
+            "HYPOTHESIS_PROFILE": "mutants",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(
+            limited, cwd=copy, env=environment, start_new_session=True, **quiet
+        )
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+
+    def _key(self, mutant: Mutant, tests: Sequence[str]) -> str:
+        words = [mutant.file, mutant.text, *tests]
+        words += [(self.root / test).read_text("utf-8") for test in tests]
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kill what the process started, and itself if it still runs."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def copy_checkout(root: Path, copy: Path) -> None:
+    """What the tests need of a checkout."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in COPIED:
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=unwanted)
+        elif source.exists():
+            copy.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy / name)
+
+
+def shared_cache(cache: Path) -> Path:
+    """A cache for all mutants: compilations shared with the real one, weights out of reach.
+
+    A faulty reader could spoil the weights, so that the mutants see links to the files, which
+    writing a new file under the same name does not follow.
+    """
+    own = cache / "mutants" / "cache"
+    own.mkdir(parents=True, exist_ok=True)
+    (cache / "compiled").mkdir(exist_ok=True)
+    for folder in cache.iterdir():
+        if folder.name == "mutants" or not folder.is_dir() or (own / folder.name).exists():
+            continue
+        if folder.name == "compiled":
+            (own / folder.name).symlink_to(folder.resolve(), target_is_directory=True)
+        else:
+            shutil.copytree(folder, own / folder.name, copy_function=os.link)
+    return own
+
+
+def _cases(report: Path) -> list[tuple[str, bool]]:
+    """The tests that were run, and whether each failed; none where pytest got to no report."""
+    if not report.exists():
+        return []
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return [(_name(case), any(part.tag in ("failure", "error") for part in case)) for case in cases]
+
+
+def _name(case: ElementTree.Element) -> str:
+    """file::test, as pytest takes it; a file that does not import has no test."""
+    place, name = case.get("classname") or "", case.get("name") or ""
+    if not place:
+        return name.replace(".", "/") + ".py"
+    return f"{place.replace('.', '/')}.py::{name}"
