@@ -135,19 +135,34 @@ def _computed(ledgers: Sequence[Ledger], pool: Executor, borrowed: bool) -> Iter
             future.cancel()
 
 
-def dealt(missing: Sequence[tuple[float, T]], workers: int) -> list[T]:
+def dealt(missing: Sequence[tuple[float, tuple[T, int]]], workers: int) -> list[tuple[T, int]]:
     """The longest first; of about the same cost, neighbours in the grid far from each other.
 
     Neighbours share what is compiled: two workers that start with them compile the same things at
-    the same time, and one that comes later finds them in the cache folder.
+    the same time, and one that comes later finds them in the cache folder. A cell is a pair of its
+    ledger and its index there.
     """
-    order: list[T] = []
+    order: list[tuple[T, int]] = []
     steps = [math.floor(2 * math.log2(max(cost, 1e-3))) for cost, _ in missing]
     for step in sorted(set(steps), reverse=True):
-        equal = [item for (_, item), own in zip(missing, steps, strict=True) if own == step]
+        equal = [cell for (_, cell), own in zip(missing, steps, strict=True) if own == step]
         run = -(-len(equal) // workers)
         order += [equal[k] for first in range(run) for k in range(first, len(equal), run)]
-    return order
+    return _apart(order, workers)
+
+
+def _apart(order: list[tuple[T, int]], workers: int) -> list[tuple[T, int]]:
+    """The same order, but a neighbour of what the other workers take up waits where it can."""
+    spread: list[tuple[T, int]] = []
+    while order:
+        others = spread[max(0, len(spread) - workers + 1) :]
+        free = (k for k, cell in enumerate(order) if not any(_neighbours(cell, o) for o in others))
+        spread.append(order.pop(next(free, 0)))
+    return spread
+
+
+def _neighbours(one: tuple[T, int], other: tuple[T, int]) -> bool:
+    return one[0] is other[0] and abs(one[1] - other[1]) == 1
 
 
 def _task(ledger: Ledger, index: int) -> Task:

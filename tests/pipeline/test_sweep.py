@@ -175,8 +175,23 @@ def test_a_source_that_changes_under_the_run_is_noticed(toy, threads, tmp_path, 
     assert "sources changed" in result.outcomes[0].error
 
 
+def order(costs, workers):
+    """The order in which cells of one grid are dealt."""
+    return [
+        index for _, index in sweep.dealt([(c, ("x", k)) for k, c in enumerate(costs)], workers)
+    ]
+
+
 def test_neighbours_of_the_grid_are_dealt_to_different_ends_of_the_queue():
-    """Equal costs: with two workers the halves alternate; another cost is never overtaken."""
-    assert sweep.dealt([(1.0, k) for k in range(5)], 2) == [0, 3, 1, 4, 2]
-    assert sweep.dealt([(1.0, "a"), (8.0, "b"), (1.1, "c"), (0.0, "d")], 1) == ["b", "a", "c", "d"]
+    """Equal costs: with two workers the halves alternate; another cost is not overtaken."""
+    assert order([1.0] * 5, 2) == [0, 3, 1, 4, 2]
+    assert order([1.0, 8.0, 1.1, 0.0], 1) == [1, 0, 2, 3]
+
+
+def test_neighbours_are_not_taken_up_together():
+    """Two long ones share what they compile: something else goes between, if there is any."""
+    assert order([1.0, 1.0, 8.0, 8.0], 2) == [2, 0, 3, 1]
+    assert order([8.0, 8.0, 8.0], 3) == [0, 2, 1]
+    pairs = [(8.0, ("x", 0)), (8.0, ("y", 1))]
+    assert sweep.dealt(pairs, 2) == [("x", 0), ("y", 1)]
     assert sweep.dealt([], 2) == []
