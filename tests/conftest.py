@@ -10,12 +10,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from experiments import runtime
+from tests import ledger
+from tests.ledger import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
 
 jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
 
 runtime.configure()
 jax.config.update("jax_debug_key_reuse", True)
 runtime.keep_compilations()
+ledger.watch()
 
 # A first example compiles, so no deadline, and slow generation is no finding.
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}

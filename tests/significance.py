@@ -1,8 +1,9 @@
 """Statistical checks that state a failure probability instead of a tolerance.
 
 Each raises AssertionError naming what was got, what was wanted and the probability that a true
-statement is rejected. `resolution` demands that the interval also be narrow: half-width at most
-that share of the expected value, so that a check cannot pass by being vague.
+statement is rejected, which `tests.ledger` adds up. `resolution` demands that the interval also be
+narrow: half-width at most that share of the expected value, so that a check cannot pass by being
+vague.
 """
 
 import math
@@ -10,7 +11,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from theory.estimate import Estimate, Interval, fit_power_law, proportion_interval
+from tests.ledger import LEDGER
+from theory.estimate import (
+    Estimate,
+    Interval,
+    check_probability,
+    fit_power_law,
+    proportion_interval,
+)
 
 FAILURE = 1e-9
 
@@ -23,6 +31,7 @@ def check_mean(
 ) -> None:
     """The interval of every entry contains the expected one; the probability is split over them."""
     __tracebackhide__ = True
+    LEDGER.enter(failure_probability)
     entries = max(1, np.broadcast(np.asarray(got.value), np.asarray(expected)).size)
     interval = got.interval(failure_probability / entries)
     _check_inside(interval, expected, failure_probability)
@@ -38,6 +47,7 @@ def check_proportion(
 ) -> None:
     """The Clopper–Pearson interval of a rate contains the expected one."""
     __tracebackhide__ = True
+    LEDGER.enter(failure_probability)
     interval = proportion_interval(got, failure_probability)
     _check_inside(interval, expected, failure_probability)
     if resolution is not None:
@@ -45,9 +55,11 @@ def check_proportion(
 
 
 def check_at_most(got: Estimate, bound: float, failure_probability: float = FAILURE) -> None:
-    """The data do not show got > bound."""
+    """The data do not show got > bound in any entry; the probability is split over them."""
     __tracebackhide__ = True
-    lower = np.max(np.asarray(got.interval(failure_probability).lower) - bound)
+    LEDGER.enter(failure_probability)
+    entries = max(1, np.broadcast(np.asarray(got.value), np.asarray(bound)).size)
+    lower = np.max(np.asarray(got.interval(failure_probability / entries).lower) - bound)
     if not lower <= 0:
         raise AssertionError(
             f"{got.value} ± {got.sem} exceeds the bound {bound}: its lower end at failure "
@@ -56,7 +68,7 @@ def check_at_most(got: Estimate, bound: float, failure_probability: float = FAIL
 
 
 def check_at_least(got: Estimate, bound: float, failure_probability: float = FAILURE) -> None:
-    """The data do not show got < bound."""
+    """The data do not show got < bound in any entry."""
     __tracebackhide__ = True
     check_at_most(got.scaled(-1.0), -bound, failure_probability)
 
@@ -70,6 +82,7 @@ def check_slope(
 ) -> None:
     """The fitted exponent of got ∝ x^b contains the expected one; `resolution` is absolute."""
     __tracebackhide__ = True
+    LEDGER.enter(failure_probability)
     interval = fit_power_law(x, got).interval(failure_probability)
     _check_inside(interval, expected, failure_probability)
     if resolution is not None and not interval.upper - interval.lower <= 2 * resolution:
@@ -79,14 +92,28 @@ def check_slope(
         )
 
 
+def check_likely(p_value: float, failure_probability: float = FAILURE) -> None:
+    """A p-value, which a true law brings below x with probability x at most, is not that small."""
+    __tracebackhide__ = True
+    check_probability(failure_probability)
+    LEDGER.enter(failure_probability)
+    if not p_value > failure_probability:
+        raise AssertionError(
+            f"a true law has a p-value of {p_value:g} or less with probability {p_value:g}, and "
+            f"{failure_probability:g} was allowed for"
+        )
+
+
 def check_rejects(check: Callable[..., None], *arguments: object, **options: object) -> None:
     """The check fails on these (wrong) numbers."""
     __tracebackhide__ = True
     try:
-        check(*arguments, **options)
+        with LEDGER.paused():
+            check(*arguments, **options)
     except AssertionError:
         return
-    raise AssertionError(f"{check.__name__} accepted a wrong law: {arguments[1:]}, {options}")
+    law = arguments[1:] or arguments
+    raise AssertionError(f"{check.__name__} accepted a wrong law: {law}, {options}")
 
 
 def _check_inside(interval: Interval, expected: float | np.ndarray, probability: float) -> None:

@@ -74,7 +74,7 @@ def mutants_of(file: str, source: bytes) -> Iterator[Mutant]:
 
 
 def edits(source: bytes, untouched: object = ()) -> Iterator[Edit]:
-    """All faults of a source, in order of place; `untouched` are names whose assignment has none."""
+    """All faults of a source, in order of place; assignments to `untouched` names have none."""
     lines = source.splitlines(keepends=True)
     starts = [0]
     for line in lines:

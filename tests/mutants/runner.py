@@ -1,5 +1,6 @@
 """Runs the tests on a mutant: a copy of the checkout of its own, the first failure ends it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -134,10 +135,8 @@ class Runner:
 
 def _end(process: subprocess.Popen) -> None:
     """Kill what the process started, and itself if it still runs."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

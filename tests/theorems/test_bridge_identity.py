@@ -173,6 +173,55 @@ def test_without_ridges_there_is_no_first_correction():
     assert upper - lower < 0.02
 
 
+# Coarea: the identity behind both rates
+
+
+class Cosines(eqx.Module):
+    waves: jax.Array
+    phases: jax.Array
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.cos(self.waves @ x + self.phases))
+
+
+class Entry(eqx.Module):
+    network: eqx.Module
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.network(x)[0]
+
+
+def both_sides(function, n: int, key: int, dtype=None) -> tuple[Estimate, Estimate]:
+    common = {"dimension": n, "dtype": dtype}
+    left = total_variation(fresh(key), function, samples=1 << 16, **common)
+    chord = Chord(0.25, 17)
+    right = level_integral(fresh(key + 1), function, chords=1 << 16, chord=chord, **common)
+    return left.total, right.total
+
+
+def difference(left: Estimate, right: Estimate, factor: float = 1.0) -> Estimate:
+    gap = right.value - factor * left.value
+    return Estimate(gap, math.hypot(left.sem, right.sem), right.bias, right.count)
+
+
+def functions(n: int) -> dict:
+    rng = np.random.default_rng(n)
+    waves = jnp.asarray(rng.normal(size=(8, n)) * 2 / math.sqrt(n))
+    network = lipschitz_network(fresh(50 + n), 3, n, 1.5, width=8, dtype="float64")
+    return {"cosines": Cosines(waves, jnp.asarray(rng.uniform(0, 6, 8))), "network": Entry(network)}
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [pytest.param(*pair, marks=pytest.mark.slow) for pair in (("cosines", 8), ("network", 3))],
+)
+def test_coarea(name: str, n: int):
+    left, right = both_sides(functions(n)[name], n, 60 + 2 * n)
+    check_mean(difference(left, right), 0.0, FAILURE)
+    assert (6.5 * math.hypot(left.sem, right.sem) + right.bias) < 0.05 * left.value
+    check_rejects(check_mean, difference(left, right, 1.05), 0.0, FAILURE)
+
+
 # Falsification: they are two numbers, not one
 
 
@@ -225,52 +274,3 @@ def test_a_map_of_raw_scores_is_not_sharp_and_misses_the_ratio():
     ratio = limit(found.leaks, found.flips)
     check_rejects(check_mean, ratio, ROOT_PI, FAILURE)
     check_mean(ratio, math.sqrt(2) * ROOT_PI, FAILURE, resolution=0.02)
-
-
-# Coarea
-
-
-class Cosines(eqx.Module):
-    waves: jax.Array
-    phases: jax.Array
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.cos(self.waves @ x + self.phases))
-
-
-class Entry(eqx.Module):
-    network: eqx.Module
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.network(x)[0]
-
-
-def both_sides(function, n: int, key: int, dtype=None) -> tuple[Estimate, Estimate]:
-    common = {"dimension": n, "dtype": dtype}
-    left = total_variation(fresh(key), function, samples=1 << 16, **common)
-    chord = Chord(0.25, 17)
-    right = level_integral(fresh(key + 1), function, chords=1 << 16, chord=chord, **common)
-    return left.total, right.total
-
-
-def difference(left: Estimate, right: Estimate, factor: float = 1.0) -> Estimate:
-    gap = right.value - factor * left.value
-    return Estimate(gap, math.hypot(left.sem, right.sem), right.bias, right.count)
-
-
-def functions(n: int) -> dict:
-    rng = np.random.default_rng(n)
-    waves = jnp.asarray(rng.normal(size=(8, n)) * 2 / math.sqrt(n))
-    network = lipschitz_network(fresh(50 + n), 3, n, 1.5, width=8, dtype="float64")
-    return {"cosines": Cosines(waves, jnp.asarray(rng.uniform(0, 6, 8))), "network": Entry(network)}
-
-
-@pytest.mark.parametrize(
-    ("name", "n"),
-    [pytest.param(*pair, marks=pytest.mark.slow) for pair in (("cosines", 8), ("network", 3))],
-)
-def test_coarea(name: str, n: int):
-    left, right = both_sides(functions(n)[name], n, 60 + 2 * n)
-    check_mean(difference(left, right), 0.0, FAILURE)
-    assert (6.5 * math.hypot(left.sem, right.sem) + right.bias) < 0.05 * left.value
-    check_rejects(check_mean, difference(left, right, 1.05), 0.0, FAILURE)

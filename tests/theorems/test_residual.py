@@ -2,7 +2,7 @@
 
 Hypotheses: Z ~ p, X = Z + sξ, μ(X) = E[Z|X], r = μ(X) − Z; a power diagram of R^n whose sites'
 differences span a space of dimension k, P the projection onto it; δ and ν the distance and the unit
-normal, away from Z's own cell, of the facet nearest to Z. Conclusions: E r rᵀ = E Cov(Z|X) =
+normal, away from Z's own cell, of the facet nearest to Z. Conclusion: E r rᵀ = E Cov(Z|X) =
 s²I − s⁴J ≤ s²I, J the Fisher information of X, so that E‖P r‖²/E‖r‖² is k/n where J is isotropic,
 and more (less) where the latents are ambiguous inside (outside) of the row space. A step of length
 r along ν leaves the cell if and only if r > δ: flips P(δ < r) = 2rA_W + o(r), against

@@ -1,9 +1,9 @@
 """Theorem 3 where modes are apart: flips over √(2/π)·s·A_W leave 1 as a function of s·d/τ².
 
-Hypotheses: Z has two modes m·N(−d, τ²) + (1 − m)·N(d, τ²), the facet is at 0, X = Z + sξ. Equal
-modes flip √(2/π)·s·A_W·R, R → √(π/2)·e^{λ²/2}·erf(λ/√2)/λ as s/τ → 0 at fixed λ = sd/τ², raw and
-denoised alike. So the law needs s ≪ τ²/d; s ≪ τ is not enough. Rates down to 1e-9 are measured
-by weighted draws, and known by quadrature.
+Hypotheses: Z has two modes m·N(−d, τ²) + (1 − m)·N(d, τ²), the facet is at 0, X = Z + sξ.
+Conclusion: equal modes flip √(2/π)·s·A_W·R, R → √(π/2)·e^{λ²/2}·erf(λ/√2)/λ as s/τ → 0 at fixed
+λ = sd/τ², raw and denoised alike. So the law needs s ≪ τ²/d; s ≪ τ is not enough. Rates down to
+1e-9 are measured by weighted draws, and known by quadrature.
 """
 
 import math

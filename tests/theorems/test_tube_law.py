@@ -1,8 +1,8 @@
 """Theorem 3, the tube law: P(y(Z + sξ) ≠ y(Z)) = √(2/π)·s·A_W + o(s), and so for y(E[Z|X]).
 
 Hypotheses: Z ~ p with a continuous density, ξ ~ N(0, I) independent, y a power diagram.
-A_W = Σ_{i<j} ∫_{F_ij} p; for p = γ_n it is the Gaussian perimeter. The remainder is
-−s² Σ_{(cell, ridge)} g(α)∫p, or O(s³) without ridges. For every s and every Z,
+A_W = Σ_{i<j} ∫_{F_ij} p; for p = γ_n it is the Gaussian perimeter. Conclusion: the above, with the
+remainder −s² Σ_{(cell, ridge)} g(α)∫p, or O(s³) without ridges; and for every s and every Z,
 E Q(δ/s) ≤ P(flip) ≤ E min(1, Σ_j Q(δ_j/s)).
 """
 

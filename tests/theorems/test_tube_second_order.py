@@ -11,7 +11,10 @@ import math
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests import strategies
 from tests.significance import check_mean, check_rejects
 from theory import bound, flip_law, perimeter
 from theory.estimate import Estimate
@@ -87,6 +90,44 @@ def test_the_limit_is_the_area(name: str):
     area = PAIRS[name]()[-1]
     for limit in limits(name):
         check_mean(limit, area, FAILURE, resolution=0.045)
+
+
+# Property: what is left has the order of facets, or of ridges, whatever the widths
+
+
+def left_over(flips: float, scale: float, area: float, order: int) -> float:
+    """(flips − √(2/π)·s·A_W)/s^order, which tends to the coefficient."""
+    return (flips - RATE * scale * area) / scale**order
+
+
+@given(threshold=st.floats(-2.0, 2.0), width=strategies.scales(1.0))
+def test_any_half_space_departs_at_third_order(threshold: float, width: float):
+    """In units of the width: O(s³) is missing, as `facet_third_order` says, and then O(s⁵)."""
+    law, cut = Mixture(np.zeros((1, 1)), width), threshold * width
+    area = perimeter.half_space(threshold) / width
+    steps = 0.02 * width, 0.01 * width
+    flips = [flip_law.half_space_flips(s, cut, width) for s in steps]
+    for kind in ("raw", "mean"):
+        wanted = getattr(flip_law.facet_third_order(law, cut), kind) * width**3
+        far, near = (
+            left_over(getattr(f, kind), s, area, 3) * width**3
+            for f, s in zip(flips, steps, strict=True)
+        )
+        assert abs((4 * near - far) / 3 - wanted) < 1e-5
+        assert abs(near - far) < 2e-3
+
+
+@given(dimension=st.integers(1, 8), width=strategies.scales(1.0))
+def test_right_angles_of_any_width_depart_at_second_order(dimension: int, width: float):
+    """Orthants: −s² for every two coordinates, then O(s³); a coefficient 5% larger is refuted."""
+    area = perimeter.orthants(dimension) / width
+    wanted = flip_law.orthant_second_order(dimension, width) * width**2
+    near, far = (
+        left_over(flip_law.orthant_flips(dimension, s, width), s, area, 2) * width**2
+        for s in (0.002 * width, 0.004 * width)
+    )
+    assert abs(2 * near - far - wanted) < 1e-3 * max(1e-3, abs(wanted))
+    assert dimension == 1 or abs(2 * near - far - 1.05 * wanted) > 0.04 * abs(wanted)
 
 
 # Rate: the order and coefficient of what follows
