@@ -2,24 +2,29 @@
 
 A claim holds when every one of its checks holds, is refuted when one of them excludes what the
 theorem says, and is inconclusive when an interval is too wide to tell the theorem from a nearly
-right law. The failure probability of a claim is split over its checks.
+right law. The failure probability of a claim is split over its checks; an interval that a table
+holds ready has its own, which is added.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from theory.estimate import Interval
 
 from experiments.store import Row
 
 FAILURE = 1e-9
+ROUNDING = 1e-12  # half of the interval of an exact effect
+ORDER = ("refuted", "inconclusive", "holds")  # the first of its checks' verdicts is the claim's
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tables say of a claim; `effect` and `interval` are of the worst check."""
+    """What the tables say of a claim; `effect` and `interval` are of the worst check.
+
+    `reason` is one sentence, empty when the claim holds.
+    """
 
     id: str
     theorem: str
@@ -29,19 +34,23 @@ class Verdict:
     interval: tuple[float, float] | None
     failure_probability: float | None
     command: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Check:
     """One comparison: an interval for the effect, and the effects that the theorem allows.
 
-    `resolution` is the widest interval that still tells the theorem from its falsifier.
+    `resolution` is the widest interval that still tells the theorem from its falsifier, 0 where
+    the whole interval must be allowed. `failure` is the failure probability of an interval that
+    the table holds ready; 0 where the interval is made here from a share of the claim's.
     """
 
     effect: float
     interval: Interval
     allowed: Interval
     resolution: float = math.inf
+    failure: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -52,13 +61,28 @@ class Check:
         narrow = upper - lower <= self.resolution
         return "holds" if narrow and lower <= upper else "inconclusive"
 
+    @property
+    def finding(self) -> str:
+        """What keeps the check from holding, without its cause."""
+        if self.verdict == "refuted":
+            return f"the interval {_ends(self.interval)} lies outside {_ends(self.allowed)}"
+        if not self.interval.lower <= self.interval.upper:
+            return "the effect is not a number"
+        if self.resolution > 0:
+            widest = f"{self.resolution:.3g}, the widest that tells the law from its falsifier"
+            return f"the interval {_ends(self.interval)} is wider than {widest}"
+        return f"the interval {_ends(self.interval)} reaches beyond {_ends(self.allowed)}"
+
 
 Checks = Callable[[list[Row], float], list[Check]]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the theory, the experiment whose rows bear on it, and how they are judged."""
+    """A statement of the theory, the experiment whose rows bear on it, and how they are judged.
+
+    `if_refuted` and `if_inconclusive` say why, as far as it is known, when it is.
+    """
 
     id: str
     theorem: str
@@ -66,6 +90,8 @@ class Claim:
     experiment: str
     checks: Checks
     failure: float = FAILURE
+    if_refuted: str = "the statement is false as it stands"
+    if_inconclusive: str = "this preset draws too few samples, a larger one has more"
 
     @property
     def command(self) -> str:
@@ -76,13 +102,28 @@ class Claim:
         """The verdict on these rows: missing without a row, inconclusive where none bears on it."""
         checks = self.checks(rows, self.failure)
         if not checks:
-            return self._verdict("inconclusive" if rows else "missing", None, None, None)
-        said = {check.verdict for check in checks}
-        order = ("refuted", "inconclusive", "holds")
-        verdict = next(v for v in order if v in said)
-        worst = max(checks, key=lambda c: (-order.index(c.verdict), _strain(c)))
+            return self._unjudged(len(rows))
+        worst = max(checks, key=lambda c: (-ORDER.index(c.verdict), _strain(c)))
         ends = (float(worst.interval.lower), float(worst.interval.upper))
-        return self._verdict(verdict, worst.effect, ends, self.failure)
+        shared = self.failure if any(check.failure == 0 for check in checks) else 0.0
+        spent = shared + math.fsum(check.failure for check in checks)
+        reason = self._reason(worst)
+        return self._verdict(worst.verdict, worst.effect, ends, spent, reason)
+
+    def _reason(self, worst: Check) -> str:
+        if worst.verdict == "holds":
+            return ""
+        why = self.if_refuted if worst.verdict == "refuted" else self.if_inconclusive
+        return _sentence(f"{worst.finding}: {why}")
+
+    def _unjudged(self, rows: int) -> Verdict:
+        """Without a row, or with none of the kind that the claim reads."""
+        if not rows:
+            absent = f"there is no table of {self.experiment}: run `{self.command}`"
+            return self._verdict("missing", None, None, None, _sentence(absent))
+        few = f"none of the {rows} rows of {self.experiment} bears on it: its grid is too small"
+        reason = _sentence(f"{few} at this preset, a larger one has such rows")
+        return self._verdict("inconclusive", None, None, None, reason)
 
     def _verdict(
         self,
@@ -90,14 +131,27 @@ class Claim:
         effect: float | None,
         interval: tuple[float, float] | None,
         failure: float | None,
+        reason: str,
     ) -> Verdict:
-        return Verdict(
-            self.id, self.theorem, self.statement, verdict, effect, interval, failure, self.command
-        )
+        said = (self.id, self.theorem, self.statement, verdict, effect, interval, failure)
+        return Verdict(*said, self.command, reason)
 
 
 def _strain(check: Check) -> float:
-    """How near the interval comes to being excluded, to choose which check to show."""
-    half = (check.interval.upper - check.interval.lower) / 2
-    nearest = float(np.clip(check.effect, *check.allowed))
-    return abs(check.effect - nearest) / half if half > 0 else 0.0
+    """How near a check comes to being refuted, to choose which one to show.
+
+    In half-widths of its interval: how far the effect is outside of what is allowed, or, with a
+    minus, how far inside.
+    """
+    half = max((check.interval.upper - check.interval.lower) / 2, ROUNDING)
+    outside = max(check.allowed.lower - check.effect, check.effect - check.allowed.upper)
+    return outside / half
+
+
+def _ends(interval: Interval) -> str:
+    lower, upper = (f"{end:.4g}".replace("inf", "∞").replace("-", "−") for end in interval)
+    return lower if lower == upper else f"[{lower}, {upper}]"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

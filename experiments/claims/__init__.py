@@ -8,8 +8,13 @@ from experiments.claims import (
     crossover,
     decoder,
     diagnostic,
+    earlier,
+    escapes,
     generation,
+    hierarchy,
     interface,
+    leak,
+    profile,
     residual,
     separated,
     stiffness_surface,
@@ -22,7 +27,10 @@ from experiments.verdict import Verdict
 
 CLAIMS = [
     *interface.CLAIMS,
+    *profile.CLAIMS,
     *separated.CLAIMS,
+    *leak.CLAIMS,
+    *hierarchy.CLAIMS,
     *tube.CLAIMS,
     *crossover.CLAIMS,
     *residual.CLAIMS,
@@ -32,6 +40,8 @@ CLAIMS = [
     *diagnostic.CLAIMS,
     *decoder.CLAIMS,
     *contrast.CLAIMS,
+    *escapes.CLAIMS,
+    *earlier.CLAIMS,
 ]
 
 

@@ -1,13 +1,13 @@
 """Claims on the diagnostics: what CCI and DABI say of known generators, and the commit ablation."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 from theory.estimate import Interval, proportion_interval
 
-from experiments.claims.columns import estimate, inside, number, of_family, over, with_ends
+from experiments.claims.columns import estimate, inside, number, of_family, over, ready
 from experiments.store import Row
-from experiments.verdict import FAILURE, Check, Checks, Claim
+from experiments.verdict import Check, Checks, Claim
 
 SAME = 1e-9  # rounding of what is exact
 READ = 0.25  # noise up to which carried embeddings are read without doubt
@@ -97,14 +97,13 @@ def carried_law(row: Row) -> float:
 
 def _rotation(rows: list[Row], failure: float) -> list[Check]:
     mine = [row for row in of_family(rows, "generator") if row["decoder"] == "smooth"]
-    found = [with_ends(row, f"dabi_{way}_output") for row in mine for way in VARIANTS]
-    return [inside(effect, ends, Interval(1 - SAME, 1 + SAME)) for effect, ends in found]
+    one = Interval(1 - SAME, 1 + SAME)
+    return [ready(row, f"dabi_{way}_output", one) for row in mine for way in VARIANTS]
 
 
 def _argmax(rows: list[Row], failure: float) -> list[Check]:
     mine = [row for row in of_family(rows, "generator") if row["decoder"] == "argmax"]
-    found = [with_ends(row, "dabi_normal_flips") for row in mine]
-    return [inside(effect, ends, Interval(STRUCTURED, math.inf)) for effect, ends in found]
+    return [ready(row, "dabi_normal_flips", Interval(STRUCTURED, math.inf)) for row in mine]
 
 
 def _ablated(rows: list[Row], softness: float) -> list[Row]:
@@ -137,8 +136,8 @@ def _collapse(rows: list[Row], failure: float) -> list[Check]:
     return [inside(effect, ends, Interval(0.0, 1.0)) for effect, ends in found]
 
 
-def _claim(name: str, statement: str, checks: Callable) -> Claim:
-    return Claim(name, "Diagnostics", statement, "diagnostic_taxonomy", checks, FAILURE)
+def _claim(name: str, statement: str, checks: Checks, **said: Any) -> Claim:
+    return Claim(name, "Diagnostics", statement, "diagnostic_taxonomy", checks, **said)
 
 
 CLAIMS = [
@@ -182,6 +181,8 @@ CLAIMS = [
         "ablation-soft",
         "Softmax averages fed back raise perplexity over the truth (ratio above 1)",
         _soft,
+        if_refuted="in a small language averages say less than the truth, which is collapse and "
+        "no win, since entropy falls with it",
     ),
     _claim(
         "ablation-collapse",

@@ -1,22 +1,14 @@
-"""Claims on interfaces (Theorem 6): floors, optimum, growth, the penalty of low dimension."""
+"""Claims on partitions that are known (Theorem 6): floors, optimum, growth, estimators."""
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
-from theory.estimate import (
-    Estimate,
-    Interval,
-    fit_offset_power_law,
-    fit_power_law,
-    stack,
-)
+from theory.estimate import Interval, fit_power_law, quotient, stack
 
-from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.claims.columns import ended, estimate, inside, number, of_family
 from experiments.store import Row
-from experiments.verdict import Check, Checks, Claim
-
-OF_A_FIT = 1e-2  # a fit of few points has few degrees of freedom, and no interval at 1e-9
-FEWEST = 8  # cells from which on a profile at fixed n is fitted
+from experiments.verdict import FAILURE, Check, Claim
 
 
 def _against(rows: Sequence[Row], failure: float, reference: str, resolution: float) -> list[Check]:
@@ -66,11 +58,11 @@ def _intervals(rows: list[Row], failure: float) -> list[Check]:
 
 
 def _facets(rows: list[Row], failure: float) -> list[Check]:
-    """Facets outside their interval must be none; the rows' intervals are at `failure` each."""
+    """Facets outside their interval must be none; those of a row miss one at FAILURE together."""
     found = [row for row in of_family(rows, "unequal") if row["facets"]]
     none = Interval(0.0, 0.0)
     counts = [number(row, "facets_outside") for row in found]
-    return [Check(n, Interval(n, n), none) for n in counts]
+    return [Check(n, Interval(n, n), none, failure=FAILURE) for n in counts]
 
 
 def _routes_agree(rows: list[Row], failure: float) -> list[Check]:
@@ -78,62 +70,36 @@ def _routes_agree(rows: list[Row], failure: float) -> list[Check]:
     return _against(known, failure, "exact", math.inf)
 
 
-def _penalty(row: Row, failure: float, allowed: Interval, resolution: float) -> Check:
-    """D = P/P_S at the masses as measured."""
-    penalty = estimate(row, "penalty")
-    return Check(float(penalty.value), penalty.interval(failure), allowed, resolution)
+def _elementary_floor(rows: list[Row], failure: float) -> list[Check]:
+    equal = of_family(rows, "intervals", "orthants", "simplicial")
+    checks = _against(equal, failure, "elementary_floor", math.inf)
+    return [Check(c.effect, c.interval, Interval(1.0, math.inf)) for c in checks]
 
 
-def _dimension_penalty(rows: list[Row], failure: float) -> list[Check]:
-    above = Interval(1.0, math.inf)
-    return [_penalty(row, failure / len(rows), above, math.inf) for row in rows]
+def _floors_apart(rows: list[Row], failure: float) -> list[Check]:
+    """The cluster, which has P_S(M), over (M/2)·I(1/M): above 1 from M = 3 on, below √2."""
+    more = [row for row in of_family(rows, "simplicial") if number(row, "modes") > 2]
+    checks = _against(more, failure, "elementary_floor", math.inf)
+    return [inside(c.effect, c.interval, Interval(1.0, math.sqrt(2))) for c in checks]
 
 
-def _found_cluster(rows: list[Row], failure: float) -> list[Check]:
-    """D = 1 where the simplicial cluster fits; 4% of width is ±2%, as for the cluster put in."""
-    best = of_family(rows, "best")
-    room = [row for row in best if number(row, "modes") <= number(row, "dimension") + 1]
-    return [_penalty(row, failure / len(room), Interval(1.0, 1.0), 0.04) for row in room]
+def _gauss_green(rows: list[Row], failure: float) -> list[Check]:
+    """E max_i(s_i) − Σ b_i m_i over the sites' distance and the perimeter; told from 1.05."""
+    mine = [row for row in rows if row["estimator"] == "gauss-green"]
+    return _against(mine, failure, "exact", 0.05)
 
 
-def _fixed_dimension_exponent(dimension: int) -> Checks:
-    """The exponent of P in M at one n, fitted beside an offset in P², told from that of n + 1.
-
-    The cells' own size M^{-1/n} enters the local law squared: P = cM^{1/n}(1 + O(M^{-2/n})). What
-    the later terms do to the fit shows when the least M is left out: the change is its bias.
-    """
-
-    def exponent(rows: list[Row]) -> Estimate:
-        found = stack([estimate(row, "perimeter") for row in rows])
-        square = Estimate(found.value**2, 2 * found.value * found.sem, 0.0, found.count)
-        fit = fit_offset_power_law([number(row, "modes") for row in rows], square)
-        return fit.exponent.scaled(0.5)
-
-    def checks(rows: list[Row], failure: float) -> list[Check]:
-        chosen = [row for row in of_family(rows, "best") if row["dimension"] == dimension]
-        chosen = [row for row in chosen if number(row, "modes") >= FEWEST]
-        chosen.sort(key=lambda row: number(row, "modes"))
-        if len(chosen) < 5:
-            return []
-        found, law = exponent(chosen), 1 / dimension
-        moved = found.value - exponent(chosen[1:]).value if len(chosen) > 5 else 0.0
-        found = Estimate(found.value, found.sem, abs(moved), found.count)
-        resolution = 2 * (law - 1 / (dimension + 1))
-        return [Check(found.value, found.interval(failure), Interval(law, law), resolution)]
-
-    return checks
-
-
-def _below_random_codes(rows: list[Row], failure: float) -> list[Check]:
-    """D over √((e^{2R} − 1)/(2R)) where no simplicial cluster fits; across 1 nothing is said."""
-    chosen = [row for row in of_family(rows, "best") if number(row, "dimension") >= 8]
-    chosen = [row for row in chosen if number(row, "modes") > number(row, "dimension") + 1]
-    checks = []
-    for row in chosen:
-        ratio = estimate(row, "penalty").scaled(1 / number(row, "band_upper"))
-        ends = ratio.interval(failure / len(chosen))
-        checks.append(inside(float(ratio.value), ends, Interval(0.0, 1.0)))
-    return checks
+def _root_log(rows: list[Row], failure: float) -> list[Check]:
+    """P/√log M of the cluster over that of the next smaller one, and itself: above, below 1."""
+    mine = [row for row in of_family(rows, "simplicial") if row["estimator"] == "crofton"]
+    mine.sort(key=lambda row: number(row, "modes"))
+    shares = [estimate(r, "perimeter").scaled(1 / number(r, "root_log_modes")) for r in mine]
+    if len(shares) < 2:
+        return []
+    share, above = failure / (2 * len(shares)), Interval(1.0, math.inf)
+    rises = [quotient(high, low) for low, high in pairwise(shares)]
+    checks = [inside(*ended(one, share), above) for one in rises]
+    return checks + [inside(*ended(one, share), Interval(0.0, 1.0)) for one in shares]
 
 
 CLAIMS = [
@@ -180,36 +146,32 @@ CLAIMS = [
         _routes_agree,
     ),
     Claim(
-        "dimension-penalty",
+        "elementary-floor",
         "Theorem 6",
-        "In R^n no M equal cells have less than P_S(M), whatever is searched (D is at least 1)",
-        "interface_profile",
-        _dimension_penalty,
+        "Nor has any less than (M/2)·I(1/M), where two cells have just that (P over it, at least "
+        "1)",
+        "interface_exact",
+        _elementary_floor,
     ),
     Claim(
-        "found-cluster",
+        "floors-apart",
         "Theorem 6",
-        "Where M ≤ n + 1 a search ends at the simplicial cluster's perimeter (D is 1)",
-        "interface_profile",
-        _found_cluster,
+        "From three cells on the sharp floor is above the elementary one, by less than √2 (ratio)",
+        "interface_exact",
+        _floors_apart,
     ),
-    *[
-        Claim(
-            f"exponent-{n}",
-            "Theorem 6",
-            f"At n = {n}, best found P² is an offset + a slope·M^(2/{n}) from M = {FEWEST} "
-            f"(exponent of P in M is {1 / n:.4g})",
-            "interface_profile",
-            _fixed_dimension_exponent(n),
-            OF_A_FIT,
-        )
-        for n in (1, 2, 3, 4)
-    ],
     Claim(
-        "below-random-codes",
+        "gauss-green",
         "Theorem 6",
-        "At n ≥ 8 the best found lie below √((e^2R − 1)/(2R)), random codes (D over it is below 1)",
-        "interface_profile",
-        _below_random_codes,
+        "E max of the scores is the perimeter times the distance of the sites (over it is 1)",
+        "interface_exact",
+        _gauss_green,
+    ),
+    Claim(
+        "simplicial-root-log",
+        "Theorem 6",
+        "P_S(M)/√log M rises with M and stays below 1 (P/√log M over that of the next fewer cells)",
+        "interface_exact",
+        _root_log,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Claims on the separated regime: leak against stiffness (5), its phases (6), hierarchies (7)."""
+"""Claims on the separated regime: leak against stiffness (Theorem 5) and its phases (6)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from theory.estimate import (
     stack,
 )
 
-from experiments.claims.columns import estimate, inside, number, of_family
+from experiments.claims.columns import estimate, inside, number, of_family, ratio
 from experiments.store import Row
 from experiments.verdict import FAILURE, Check, Checks, Claim
 
@@ -26,14 +26,6 @@ ROOT = 2 * (1 - 2**-0.25)
 # the 0.42th power of Λ of the line.
 GROWTH = Interval(0.8, 1.25)
 QUANTILE = 6.11  # of N(0, 1) at FAILURE, two-sided: what the tables' intervals hold
-
-
-def _ratio(row: Row, name: str, reference: str) -> tuple[float, Interval]:
-    """A column with `_lower` and `_upper` over another one."""
-    unit = number(row, reference)
-    value = row[name] if name in row else row[f"{name}_value"]
-    ends = (number(row, f"{name}_{end}") / unit for end in ("lower", "upper"))
-    return float(value or 0.0) / unit, Interval(*ends)
 
 
 def _sparsemax_leak(rows: list[Row], failure: float) -> list[Check]:
@@ -60,7 +52,7 @@ def _stiffness_floor(rows: list[Row], failure: float) -> list[Check]:
     """Σ Φ(Φ⁻¹(m_i) + κ/2Λ): its lower end, at the lower ends of all masses, must not pass 1."""
     below = Interval(-math.inf, 1.0)
     return [
-        Check(s, Interval(min(number(row, "core_sum_lower"), s), s), below)
+        Check(s, Interval(min(number(row, "core_sum_lower"), s), s), below, failure=FAILURE)
         for row in rows
         for s in [number(row, "core_sum")]
     ]
@@ -72,7 +64,7 @@ def _leak_is_tube(rows: list[Row], failure: float) -> list[Check]:
     for row in of_family(rows, *PARTITIONS):
         share = number(row, "differing") / (number(row, "tube_value") * number(row, "tube_count"))
         ends = Interval(0.0 if share == 0 else share, number(row, "differing_upper"))
-        checks.append(inside(share, ends, Interval(0.0, 0.01)))
+        checks.append(inside(share, ends, Interval(0.0, 0.01), FAILURE))
     return checks
 
 
@@ -104,6 +96,7 @@ def _trained_sharp(rows: list[Row], failure: float) -> list[Check]:
             number(row, "ratio_value"),
             Interval(number(row, "ratio_lower"), number(row, "ratio_upper")),
             Interval(0.0, AIMED),
+            FAILURE,
         )
         for row in _best(chosen, "ratio_value", "modes")
     ]
@@ -117,6 +110,7 @@ def _simplicial_tube(rows: list[Row], failure: float) -> list[Check]:
             number(row, "over_simplicial_value"),
             Interval(number(row, "over_simplicial_lower"), number(row, "over_simplicial_upper")),
             above,
+            failure=FAILURE,
         )
         for row in of_family(rows, "trained", *PARTITIONS)
     ]
@@ -134,8 +128,8 @@ def _certified(rows: list[Row], failure: float) -> list[Check]:
 
 def _phase_floor(rows: list[Row], failure: float) -> list[Check]:
     above = Interval(1.0, math.inf)
-    found = [_ratio(r, "stiffness", "measured_stiffness_floor") for r in of_family(rows, "trained")]
-    return [Check(effect, ends, above) for effect, ends in found]
+    found = [ratio(r, "stiffness", "measured_stiffness_floor") for r in of_family(rows, "trained")]
+    return [Check(effect, ends, above, failure=FAILURE) for effect, ends in found]
 
 
 def _phase_growth(regime: Callable[[Row], bool]) -> Checks:
@@ -159,36 +153,6 @@ def _spread(row: Row) -> Estimate:
     """Λ with the standard error behind its distribution-free interval."""
     width = number(row, "stiffness_upper") - number(row, "stiffness_lower")
     return Estimate(number(row, "stiffness"), width / (2 * QUANTILE), 0.0, 10**6)
-
-
-def _hierarchy_peak(rows: list[Row], failure: float) -> list[Check]:
-    """Λ of a level at a fixed leak of the step over the exact one, told from P_S(M)/√B."""
-    found = [_ratio(r, "step_stiffness", "level_exact") for r in of_family(rows, "block", "nested")]
-    return [Check(effect, ends, Interval(1.0, 1.0), 0.18) for effect, ends in found]
-
-
-def _hierarchy_price(rows: list[Row], failure: float) -> list[Check]:
-    """Λ of a level at a fixed leak of the whole over one step's: above 1 and below √B."""
-    checks = []
-    for row in of_family(rows, "block", "nested"):
-        depth = number(row, "depth")
-        if depth > 1:
-            effect, ends = _ratio(row, "careful_stiffness", "once_exact")
-            checks.append(inside(effect, ends, Interval(1.0, math.sqrt(depth))))
-    return checks
-
-
-def _hierarchy_leak(rows: list[Row], failure: float) -> list[Check]:
-    """The total leak over 1 − (1 − ε)^B; Λ was measured, so its interval is part of this one."""
-    checks = []
-    for row in of_family(rows, "block", "nested"):
-        exact = number(row, "total_leak_exact")
-        _, slack = _ratio(row, "step_stiffness", "step_stiffness")
-        ends = proportion_interval(estimate(row, "total_leak"), failure)
-        found = Interval(ends.lower * slack.lower / exact, ends.upper * slack.upper / exact)
-        effect = number(row, "total_leak_value") / exact
-        checks.append(Check(effect, found, Interval(1.0, 1.0), 0.5))
-    return checks
 
 
 def _claim(name: str, theorem: int, statement: str, experiment: str, checks: Checks) -> Claim:
@@ -273,25 +237,4 @@ CLAIMS = [
             "M": lambda row: row["dimension"] == row["modes"],
         }.items()
     ],
-    _claim(
-        "hierarchy-peak",
-        7,
-        "At a fixed leak of a step the peak falls to Λ of m branches (measured over exact Λ is 1)",
-        "depth_hierarchy",
-        _hierarchy_peak,
-    ),
-    _claim(
-        "hierarchy-price",
-        7,
-        "At a fixed leak of the whole a step is stiffer than one shot, by less than √B (ratio)",
-        "depth_hierarchy",
-        _hierarchy_price,
-    ),
-    _claim(
-        "hierarchy-leak",
-        7,
-        "B steps of leak ε leak 1 − (1 − ε)^B together (measured over it is 1)",
-        "depth_hierarchy",
-        _hierarchy_leak,
-    ),
 ]

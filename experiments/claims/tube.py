@@ -88,14 +88,14 @@ def _score_term(rows: list[Row], failure: float) -> list[Check]:
 
     Only without ridges, where the score changes it: the half-space.
     """
+    chosen = [row for row in _limits(rows) if row["pair"] == "half_space"]
+    chosen = [row for row in chosen if _has(row, "coefficient_mean_value")]
     checks = []
-    for row in _limits(rows):
-        if row["pair"] != "half_space" or not _has(row, "coefficient_mean_value"):
-            continue
+    for row in chosen:
         expected = number(row, "predicted_mean") / number(row, "predicted_raw")
         raw, mean = (estimate(row, f"coefficient_{kind}") for kind in KINDS)
         ratio = quotient(mean, raw)  # as if independent: on the same lines the error is less
-        found = ratio.interval(failure)
+        found = ratio.interval(failure / len(chosen))
         checks.append(Check(ratio.value, found, Interval(expected, expected), 1.0))
     return checks
 

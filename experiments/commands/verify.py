@@ -13,11 +13,13 @@ from experiments import store
 PURPOSE = "judge each theorem by the tables and compare with the recorded verdicts"
 EXAMPLES = """A verdict is holds, refuted, inconclusive, or missing (its table is not there).
 The exit status is 0 when every claim has the verdict recorded for the preset, 1 when one
-is missing or differs. A refutation that is on record is not an error.
+is missing or differs. A refutation that is on record is not an error. What does not hold
+has its reason below the table; then the failure probabilities of all claims together.
 
 examples:
   noncommit run all && noncommit verify
   noncommit verify --json > verdicts.json"""
+FIT = 1e-6  # a claim that may fail more often is a fit, with few degrees of freedom
 KEYS = ("id", "theorem", "verdict", "effect", "interval", "failure_probability", "command")
 
 
@@ -40,7 +42,7 @@ def act(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_plain(verdict) for verdict in verdicts], indent=1, allow_nan=False))
     else:
-        print(_table(verdicts, recorded))
+        print(_table(verdicts, recorded), *_reasons(verdicts), _together(verdicts), sep="\n")
     different = [verdict for verdict in verdicts if not _agrees(verdict, recorded)]
     for verdict in different:
         known = recorded.get(verdict.id, "none")
@@ -85,6 +87,22 @@ def _table(verdicts: Sequence[Any], recorded: Mapping[str, str]) -> str:
     return aligned(
         head, [(*cells(v)[:3], recorded.get(v.id, "–"), *cells(v)[3:]) for v in verdicts]
     )
+
+
+def _reasons(verdicts: Sequence[Any]) -> list[str]:
+    """A line for every claim that does not hold."""
+    return [f"{v.id} is {v.verdict}. {v.reason}" for v in verdicts if v.reason]
+
+
+def _together(verdicts: Sequence[Any]) -> str:
+    """The failure probabilities of all claims, added up, and the fits that make most of it."""
+    spent = {v.id: v.failure_probability for v in verdicts if v.failure_probability is not None}
+    fits = [name for name, failure in spent.items() if failure > FIT]
+    line = f"failure probability of {len(spent)} claims together: {math.fsum(spent.values()):.2g}"
+    if not fits:
+        return line
+    rest = math.fsum(failure for name, failure in spent.items() if name not in fits)
+    return f"{line} ({rest:.2g} without {', '.join(fits)}, fits of few points)"
 
 
 def cells(verdict: Any) -> tuple[str, ...]:

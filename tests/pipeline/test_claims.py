@@ -24,7 +24,8 @@ def interface_rows(factor: float = 1.0, sem: float = 1e-3) -> list[store.Row]:
         ("intervals", 256, 256 / np.sqrt(4 * np.pi)),
         ("intervals", 4096, 4096 / np.sqrt(4 * np.pi)),
     ]:
-        for estimator in ("crofton", "tube"):
+        routes = ["crofton", "tube", *(["gauss-green"] if family == "simplicial" else [])]
+        for estimator in routes:
             row: store.Row = {
                 "family": family,
                 "modes": modes,
@@ -35,6 +36,8 @@ def interface_rows(factor: float = 1.0, sem: float = 1e-3) -> list[store.Row]:
                 "perimeter_count": 100_000,
                 "exact": float(exact),
                 "interface_floor": bound.interface_floor(modes),
+                "elementary_floor": bound.elementary_floor(modes),
+                "root_log_modes": math.sqrt(math.log(modes)),
                 "facets": None,
                 "facets_outside": None,
             }
@@ -48,6 +51,7 @@ def decoder_rows(flips: float = 0.012, ratio: float = 1.0, sem: float = 0.005) -
         {
             "decoder": "head",
             "ratio": 0.05,
+            "runner_up_share": 0.84,
             "flips_value": flips,
             "flips_sem": 1e-4,
             "flips_bias": 0.0,
@@ -166,12 +170,25 @@ def test_a_penalty_below_one_is_refuted_and_a_cluster_missed_is_too():
     assert BY_ID["found-cluster"].judge(profile_rows(sem=0.02)).verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("name", ["simplicial-optimum", "routes-agree"])
+@pytest.mark.parametrize("name", ["simplicial-optimum", "routes-agree", "gauss-green"])
 @pytest.mark.parametrize("factor", [0.95, 1.05])
 def test_a_perimeter_off_by_a_twentieth_is_refuted(name: str, factor: float):
     verdict = BY_ID[name].judge(interface_rows(factor))
     assert verdict.verdict == "refuted"
     assert verdict.effect == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("name", ["elementary-floor", "floors-apart"])
+def test_three_cells_below_the_elementary_floor_are_refuted(name: str):
+    assert BY_ID[name].judge(interface_rows(0.9)).verdict == "refuted"
+
+
+def test_a_share_of_root_log_that_falls_or_passes_1_is_refuted():
+    rows = interface_rows()
+    fall = [{**row, "root_log_modes": float(row["modes"])} for row in rows]
+    assert BY_ID["simplicial-root-log"].judge(fall).verdict == "refuted"
+    assert BY_ID["simplicial-root-log"].judge(interface_rows(1.3)).verdict == "refuted"
+    assert BY_ID["simplicial-root-log"].judge(interface_rows(sem=0.1)).verdict == "inconclusive"
 
 
 def test_a_perimeter_below_the_floor_is_refuted_and_one_above_is_not():
@@ -197,6 +214,11 @@ def test_a_facet_outside_its_interval_is_refuted():
 @pytest.mark.parametrize("flips", [0.010, 0.014])
 def test_flips_outside_the_sandwich_are_refuted(flips: float):
     assert BY_ID["decoder-sandwich"].judge(decoder_rows(flips)).verdict == "refuted"
+
+
+def test_a_head_in_which_the_runner_up_is_always_nearest_is_refuted():
+    rows = [{**row, "runner_up_share": 0.99} for row in decoder_rows()]
+    assert BY_ID["decoder-runner-up"].judge(rows).verdict == "refuted"
 
 
 @pytest.mark.parametrize("ratio", [np.sqrt(2 / np.pi), 1.05])

@@ -1,5 +1,7 @@
 """Claims on DABI and the commit ablation of real heads: true tables hold, false ones do not."""
 
+import math
+
 import pytest
 
 from experiments import store
@@ -8,40 +10,57 @@ from experiments.claims import CLAIMS
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
-def response(low: float, high: float | None, length: float = 1.0) -> store.Row:
-    """A row whose DABI of flips lies in an interval; the control is at 1 ± 0.05."""
+def response(
+    flips: float, isotropic: float, count: int = 4000, length: float = 1.0, control: float = 1.0
+) -> store.Row:
+    """A row with shares of flips of so many latents; the control has an error of a percent."""
     row: store.Row = {"decoder": "g2p-en", "length": length}
-    for way in ("normal", "residual"):
-        row |= {f"dabi_{way}_flips_{k}": v for k, v in (("lower", low), ("upper", high))}
-        row[f"dabi_{way}_flips_value"] = None if high is None else (low + high) / 2
-    control = {"value": 1.0, "lower": 0.95, "upper": 1.05}
-    return row | {f"smooth_dabi_normal_output_{k}": v for k, v in control.items()}
+    for way, share in (("normal", flips), ("residual", flips), ("isotropic", isotropic)):
+        row |= {f"{way}_flips_value": share, f"{way}_flips_count": count}
+    error = {"value": control, "sem": 0.01, "bias": 0.0, "count": count}
+    return row | {f"smooth_dabi_normal_output_{k}": v for k, v in error.items()}
 
 
 @pytest.mark.parametrize("name", ["decoder-dabi", "decoder-dabi-residual"])
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("flips", "isotropic", "count", "verdict"),
     [
-        (5.0, 50.0, "holds"),
-        (5.0, None, "holds"),  # no isotropic flip: a lower end alone
-        (0.5, 50.0, "inconclusive"),
-        (0.1, 0.9, "refuted"),
+        (0.5, 0.1, 4000, "holds"),
+        (0.5, 0.0, 4000, "holds"),  # no isotropic flip: a lower end alone
+        (0.5, 0.0, 20, "inconclusive"),
+        (0.2, 0.15, 400, "inconclusive"),
+        (0.1, 0.5, 4000, "refuted"),
     ],
 )
-def test_a_contrast_is_what_its_whole_interval_says(name, low, high, verdict):
-    assert BY_ID[name].judge([response(low, high)]).verdict == verdict
+def test_a_contrast_is_what_its_whole_interval_says(name, flips, isotropic, count, verdict):
+    row = response(flips, isotropic, count)
+    assert BY_ID[name].judge([row]).verdict == verdict
     elsewhere = response(0.1, 0.9, length=4.0)  # another length says nothing
-    assert BY_ID[name].judge([response(low, high), elsewhere]).verdict == verdict
+    assert BY_ID[name].judge([row, elsewhere]).verdict == verdict
+
+
+@pytest.mark.parametrize("name", ["decoder-dabi", "decoder-dabi-residual", "decoder-dabi-smooth"])
+def test_the_failure_probability_is_split_over_heads(name):
+    """Each head's interval is wider beside six others, and the claim's probability the same."""
+    claim, row = BY_ID[name], response(0.5, 0.1, 4000, 0.25 if "smooth" in name else 1.0)
+    alone, beside = (claim.judge([row] * heads) for heads in (1, 7))
+    assert alone.failure_probability == beside.failure_probability == claim.failure
+    assert beside.interval[0] < alone.interval[0] < alone.interval[1] < beside.interval[1]
+
+
+def test_without_isotropic_flips_the_lower_end_is_that_of_clopper_and_pearson():
+    """0 of N: the rate's upper end is 1 − (η/2)^{1/N}, η a half of the claim's probability."""
+    verdict = BY_ID["decoder-dabi"].judge([response(1.0, 0.0, 100)])
+    end = (BY_ID["decoder-dabi"].failure / 4) ** (1 / 100)
+    assert verdict.interval == pytest.approx((end / (1 - end), math.inf))
 
 
 def test_the_control_is_judged_at_the_short_step():
     claim = BY_ID["decoder-dabi-smooth"]
-    assert claim.judge([response(5, 50, length=0.25)]).verdict == "holds"
-    bad = response(5, 50, length=0.25) | {
-        f"smooth_dabi_normal_output_{k}": v
-        for k, v in (("value", 5.0), ("lower", 4.0), ("upper", 6.0))
-    }
+    assert claim.judge([response(0.5, 0.1, length=0.25)]).verdict == "holds"
+    bad = response(0.5, 0.1, length=0.25, control=5.0)
     assert claim.judge([bad]).verdict == "refuted"
+    assert claim.judge([bad | {"length": 1.0}]).verdict == "inconclusive"
 
 
 def ablation(decoder: str, column: str, hard: float, soft: float, sem: float) -> list[store.Row]:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from experiments import store
-from experiments.claims import CLAIMS, separated
+from experiments.claims import CLAIMS, hierarchy, separated
 from theory import bound
 from theory.transport import sparsemax_leak, sparsemax_stiffness
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
-SEPARATED = [claim.id for claim in separated.CLAIMS]
+SEPARATED = [claim.id for part in (separated, hierarchy) for claim in part.CLAIMS]
 
 
 def estimated(name: str, value: float, relative: float, count: int = 10**6) -> dict[str, Any]:
@@ -68,6 +68,7 @@ def phase_rows(power: float = 1.0, above: float = 1.05, half: float = 0.01) -> l
 
 
 def depth_rows(factor: float = 1.0, half: float = 0.02) -> list[store.Row]:
+    """Levels `factor` times as stiff as they should be, the deepest by the cube of it."""
     rows: list[store.Row] = []
     for depth, branches in [(1, 4096), (2, 64), (3, 16)]:
         step = sparsemax_stiffness(branches, 0.1)
@@ -78,10 +79,13 @@ def depth_rows(factor: float = 1.0, half: float = 0.02) -> list[store.Row]:
             {
                 "family": "block",
                 "depth": depth,
+                "modes": 4096,
                 "level_exact": step,
+                "branch_floor": bound.interface_floor(branches),
+                **estimated("interface", factor**2 * bound.interface_floor(branches), half / 10),
                 "once_exact": once,
                 "total_leak_exact": total,
-                **ended("step_stiffness", factor * step, half),
+                **ended("step_stiffness", step * factor ** (1 if depth < 3 else 3), half),
                 **ended("careful_stiffness", factor**4 * careful, half),
                 **estimated("total_leak", min(1.0, factor * total), 0.0),
             }
@@ -110,6 +114,8 @@ BENT = {
     "hierarchy-peak": depth_rows(1.1),
     "hierarchy-price": depth_rows(1.2),
     "hierarchy-leak": depth_rows(1.2),
+    "hierarchy-root": depth_rows(1.2),
+    "hierarchy-interface": depth_rows(1.1),
 }
 VAGUE = {
     "sparsemax-leak": leak_rows(count=1000),
@@ -120,6 +126,8 @@ VAGUE = {
     "hierarchy-peak": depth_rows(half=0.2),
     "hierarchy-price": depth_rows(half=0.4),
     "hierarchy-leak": depth_rows(half=0.4),
+    "hierarchy-root": depth_rows(half=0.2),
+    "hierarchy-interface": depth_rows(half=0.5),
 }
 
 

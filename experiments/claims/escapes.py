@@ -1,0 +1,172 @@
+"""Claims on what ends in one token, what sets the order of ODE and SDE, and what is vacuous.
+
+They were written when the tables had been seen.
+"""
+
+import math
+
+from theory.estimate import Interval, proportion_interval, quotient
+
+from experiments.claims.columns import (
+    all_inside,
+    dimension_of,
+    ended,
+    estimate,
+    inside,
+    number,
+    of_family,
+    over,
+)
+from experiments.store import Row
+from experiments.verdict import Check, Claim
+
+SAME = 1e-9  # rounding of what is exact
+NOTHING = Interval(0.0, 0.01)  # nats
+SIZES = {16: Interval(-math.inf, 1.0), 128: Interval(1.0, math.inf)}
+ALONE = ("language", "schedule", "guidance", "floor", "draw")
+TOKENS = 0.04  # latents whose nearest facet is not the runner-up's
+
+
+def _one_step(rows: list[Row], failure: float) -> list[Check]:
+    """Entropy of single tokens after one exact ODE step from noise, which ends in the mean."""
+    mine = [r for r in of_family(rows, "reference") if number(r, "steps") == 1]
+    return all_inside(mine, "entropy", NOTHING, failure)
+
+
+def _restart(rows: list[Row], failure: float) -> list[Check]:
+    """The same at K = 2 with churn that goes back to noise, on every grid."""
+    mine = [r for r in rows if number(r, "churn") >= 1 and number(r, "steps") == 2]
+    return all_inside(mine, "entropy", NOTHING, failure)
+
+
+def _order(rows: list[Row], failure: float) -> list[Check]:
+    """ODE's perplexity over that of churn ½, K = 2, uniform grid: below 1 at n = 16, above at 128.
+
+    Schedule, guidance and noise floor are varied, one at a time.
+    """
+    mine = [r for r in rows if number(r, "steps") == 2 and r["grid"] == "uniform"]
+    mine = [r for r in mine if str(r["language"]).startswith("markov 64")]
+    ode = {tuple(r[n] for n in ALONE): r for r in mine if number(r, "churn") == 0}
+    churned = [r for r in mine if number(r, "churn") == 0.5 and _key(r) in ode]
+    churned = [r for r in churned if dimension_of(r["language"]) in SIZES]
+    checks = []
+    for row in churned:
+        found = quotient(estimate(ode[_key(row)], "perplexity"), estimate(row, "perplexity"))
+        allowed = SIZES[dimension_of(row["language"])]
+        checks.append(inside(*ended(found, failure / len(churned)), allowed))
+    return checks
+
+
+def _key(row: Row) -> tuple:
+    return tuple(row[name] for name in ALONE)
+
+
+def _vacuous(rows: list[Row], failure: float) -> list[Check]:
+    """Row-space share of residuals where W has full column rank."""
+    mine = [r for r in of_family(rows, "terminal") if r["rank"] == r["dimension"]]
+    return all_inside(mine, "share", Interval(1 - SAME, 1 + SAME), failure)
+
+
+def _factor(rows: list[Row], failure: float) -> list[Check]:
+    """CCI of G = cz, isotropic and along normals, over 1 − c²."""
+    mine = [r for r in of_family(rows, "generator") if str(r["carrier"]).startswith("factor ")]
+    found = [
+        over(row, f"cci_{way}", 1 - float(str(row["carrier"]).split()[1]) ** 2, share)
+        for share in [failure / max(1, 2 * len(mine))]
+        for row in mine
+        for way in ("isotropic", "normal")
+    ]
+    return [inside(effect, ends, Interval(1 - SAME, 1 + SAME)) for effect, ends in found]
+
+
+def _oracle(rows: list[Row], failure: float) -> list[Check]:
+    """Flips of the posterior mean over the raw ones, to which both sides of the sandwich go."""
+    mine = [r for r in rows if r["pair"] == "half_space" and number(r, "scale") >= 0.5]
+    checks = []
+    for row in mine:
+        side = number(row, "oracle_raw")
+        flips = estimate(row, "paired_mean")
+        ends = proportion_interval(flips, failure / len(mine))
+        found = Interval(ends.lower / side, ends.upper / side)
+        checks.append(inside(float(flips.value) / side, found, Interval(0.0, 1.0)))
+    return checks
+
+
+def _margins(rows: list[Row], failure: float) -> list[Check]:
+    """A_W by the density of margins at 0+ over A_W by crossings of lines; told from double."""
+    mine = [row for row in rows if row.get("scale")]
+    checks = []
+    for row in mine:
+        found = quotient(estimate(row, "area_margins"), estimate(row, "area_crofton"))
+        checks.append(Check(*ended(found, failure / len(mine)), Interval(1.0, 1.0), 0.5))
+    return checks
+
+
+def _runner_up(rows: list[Row], failure: float) -> list[Check]:
+    """Latents whose nearest facet is not the runner-up's: a share of those looked at, exact."""
+    heads = {row["decoder"]: 1 - number(row, "runner_up_share") for row in rows}
+    allowed = Interval(TOKENS, 1.0)
+    return [inside(share, Interval(share, share), allowed) for share in heads.values()]
+
+
+CLAIMS = [
+    Claim(
+        "one-step-collapse",
+        "Few-step generation",
+        "One exact ODE step from noise says one token for ever (entropy of tokens, nats)",
+        "few_step",
+        _one_step,
+    ),
+    Claim(
+        "churn-restart",
+        "Few-step generation",
+        "Churn of 1 at K = 2 restarts from noise and does the same, on every grid (entropy)",
+        "churn_sweep",
+        _restart,
+    ),
+    Claim(
+        "churn-ingredients",
+        "Few-step generation",
+        "Neither schedule nor guidance nor a noise floor turns the order of ODE and churn ½ at K = "
+        "2, V = 64: the ODE is better at n = 16, churn at n = 128 (ODE over SDE)",
+        "churn_sweep",
+        _order,
+    ),
+    Claim(
+        "row-space-vacuous",
+        "Diagnostics",
+        "Where W has full column rank the row-space share of any residual is 1 (share)",
+        "oracle_rollin",
+        _vacuous,
+    ),
+    Claim(
+        "cci-factor",
+        "Diagnostics",
+        "G = cz has CCI 1 − c² in every direction (over it)",
+        "diagnostic_taxonomy",
+        _factor,
+    ),
+    Claim(
+        "mean-leaves-sandwich",
+        "Theorem 3",
+        "A posterior mean may flip less than the lower side of the sandwich: half-space at 0.7, s "
+        "≥ ½ (flips over the side)",
+        "tube_law",
+        _oracle,
+    ),
+    Claim(
+        "tube-margins",
+        "Theorem 3",
+        "A_W is half of the density of margins at 0 (over A_W by crossings of lines)",
+        "tube_law",
+        _margins,
+    ),
+    Claim(
+        "decoder-runner-up",
+        "Theorem 3",
+        f"In every real head {TOKENS:.0%} of latents or more are nearer to another facet than the "
+        "runner-up's (share)",
+        "decoder_tube",
+        _runner_up,
+    ),
+]
