@@ -33,8 +33,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _fresh_caches():
+def _fresh_caches(request: pytest.FixtureRequest):
     """What one module compiled holds memory; what the next needs of it is in files."""
+    ledger.LEDGER.enter_file(request.path)
     yield
     jax.clear_caches()
 

@@ -4,15 +4,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.ledger import LEDGER
 from tests.significance import (
     check_at_least,
     check_at_most,
+    check_likely,
     check_mean,
     check_proportion,
     check_rejects,
     check_slope,
 )
 from theory.estimate import Estimate, from_samples, proportion, proportion_interval
+
+
+@pytest.fixture(autouse=True)
+def _paused():
+    """The checks are what is tested here: what they are told to allow for stakes nothing."""
+    with LEDGER.paused():
+        yield
 
 
 def samples(mean: float, count: int, seed: int = 0) -> Estimate:
@@ -93,6 +102,61 @@ def test_inequalities_reject_on_one_side_only():
     check_rejects(check_at_most, Estimate(float("nan"), 0.1, 0.0, 10), 1.0)
 
 
+def test_inequalities_of_many_entries_hold_together():
+    """At 0.05 each a thousand true entries would be refused fifty times; together, seldom."""
+    value = np.random.default_rng(4).normal(0.0, 1.0, 1000)
+    got = Estimate(value, np.ones(1000), 0.0, 10_000)
+    check_at_most(got, 0.0, 0.05)
+    check_at_least(got, np.zeros(1000), 0.05)
+    value[617] = 6.0
+    check_rejects(check_at_most, Estimate(value, np.ones(1000), 0.0, 10_000), 0.0, 0.05)
+    check_rejects(check_at_least, Estimate(-value, np.ones(1000), 0.0, 10_000), 0.0, 0.05)
+
+
+def test_inequalities_reject_what_is_not_a_number():
+    for check in (check_at_least, check_at_most):
+        check_rejects(check, Estimate(1.0, float("nan"), 0.0, 10), 1.0)
+        check_rejects(check, samples(1.0, 100), float("nan"))
+
+
+def test_proportion_rejects_what_is_vague_or_not_a_number():
+    check_rejects(check_proportion, proportion(3, 10), 0.3, resolution=0.1)
+    check_rejects(check_proportion, proportion(3, 10), float("nan"))
+    check_rejects(check_proportion, proportion(0, 1000), 0.05)
+    check_rejects(check_proportion, proportion(1000, 1000), 0.95)
+
+
+def test_no_interval_is_narrow_beside_zero():
+    check_rejects(check_mean, samples(0.0, 10_000), 0.0, resolution=0.5)
+
+
+def test_p_values_are_rejected_where_they_are_small_or_not_numbers():
+    check_likely(2e-3, 1e-3)
+    check_rejects(check_likely, 1e-3, 1e-3)
+    check_rejects(check_likely, 0.0)
+    check_rejects(check_likely, float("nan"), 1e-3)
+    with pytest.raises(ValueError, match="failure probability"):
+        check_likely(0.5, 0.0)
+
+
+def test_p_values_of_a_true_law_are_refused_as_often_as_stated():
+    draws = np.random.default_rng(3).normal(size=(2000, 20))
+    refused = 0
+    for p_value in stats.kstest(draws, stats.norm.cdf, axis=1).pvalue:
+        try:
+            check_likely(float(p_value), 0.05)
+        except AssertionError:
+            refused += 1
+    assert stats.binomtest(refused, 2000, 0.05).pvalue > 1e-9
+
+
+def test_slope_rejects_biased_values_only_beyond_their_bias():
+    x = 2.0 ** np.arange(8)
+    got = Estimate(3.0 * x**0.55, 1e-4 * x**0.5, 0.0, 10_000)
+    check_rejects(check_slope, x, got, 0.5)
+    check_slope(x, Estimate(got.value, got.sem, 0.3 * got.value, 10_000), 0.5)
+
+
 def test_slope_accepts_the_exponent_and_rejects_one_off_by_a_tenth():
     x = 2.0 ** np.arange(8)
     noise = np.random.default_rng(2).normal(0, 0.01, 8)
@@ -107,6 +171,11 @@ def test_slope_accepts_the_exponent_and_rejects_one_off_by_a_tenth():
 def test_rejects_is_itself_rejected_when_the_check_passes():
     with pytest.raises(AssertionError, match="accepted a wrong law"):
         check_rejects(check_mean, samples(1.0, 1000), 1.0)
+
+
+def test_rejects_passes_on_errors_that_are_no_rejection():
+    with pytest.raises(ValueError, match="failure probability"):
+        check_rejects(check_mean, samples(1.0, 1000), 2.0, -1.0)
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0, -1.0, float("nan")])

@@ -4,10 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
-from tests.strategies import SHAPES, closest, diagrams, masses, points, rotations, scales
+from tests.strategies import SHAPES, closest, diagrams, masses, points, reals, rotations, scales
+
+SEARCH = settings(
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def draws(strategy: st.SearchStrategy, count: int = 100) -> list:
@@ -84,3 +92,71 @@ def test_diagrams_may_have_duplicates_unless_told_otherwise():
 
 def test_closest_is_the_least_distance_of_two_rows():
     assert closest(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 4.5]])) == 0.5
+
+
+def reaches(strategy: st.SearchStrategy, holds: Callable, tries: int = 3000) -> bool:
+    """Whether some example has the property: what is described can come up."""
+    search = settings(SEARCH, max_examples=tries)
+    try:
+        find(strategy, lambda value: bool(holds(value)), settings=search)
+    except NoSuchExample:
+        return False
+    return True
+
+
+EXTREMES = {
+    "reals: either end": (reals((3,), 2.0), lambda x: x.max() == 2 and x.min() < 0),
+    "reals: the lower end": (reals((3,), 2.0), lambda x: x.min() == -2),
+    "reals: zeros": (reals((3,), 2.0), lambda x: (x == 0).any()),
+    "reals: different entries": (reals((3,), 2.0), lambda x: len(set(x.tolist())) == 3),
+    "reals: equal entries": (reals((3,), 2.0), lambda x: len(set(x.tolist())) == 1),
+    "scales: the least": (scales(2.0), lambda s: s == 0.01),
+    "scales: the greatest": (scales(2.0), lambda s: s == 100),
+    "scales: one": (scales(2.0), lambda s: s == 1),
+    "scales: within any decade": (scales(2.0), lambda s: 0.02 < s < 0.05),
+    "masses: a ratio of e⁸": (masses(3), lambda m: m.max() / m.min() > np.exp(7.99)),
+    "masses: equal": (masses(3), lambda m: np.ptp(m) < 1e-15),
+    "masses: any order, up": (masses(3), lambda m: m[0] < m[1] < m[2]),
+    "masses: any order, down": (masses(3), lambda m: m[0] > m[1] > m[2]),
+    "rotations: determinant 1": (rotations(3), lambda q: np.linalg.det(q) > 0.999),
+    "rotations: determinant −1": (rotations(3), lambda q: np.linalg.det(q) < -0.999),
+    "rotations: no axis kept": (rotations(3), lambda q: np.abs(q).max() < 0.8),
+    "rotations: determinant 1 of the line": (rotations(1), lambda q: q[0, 0] == 1),
+    "rotations: determinant −1 of the line": (rotations(1), lambda q: q[0, 0] == -1),
+    "points: a corner": (points(1, 2), lambda x: (np.abs(x) == 3).all()),
+    "points: the origin": (points(1, 2), lambda x: (x == 0).all()),
+    "points: in every quadrant": (points(4, 2), lambda x: len({*map(tuple, x > 0)}) == 4),
+    "diagrams: all sites equal": (diagrams(2, 1), lambda d: d.sites[0] == d.sites[1]),
+    "diagrams: sites far apart": (diagrams(2, 1), lambda d: closest(np.asarray(d.sites)) > 7),
+    "diagrams: offsets far apart": (diagrams(2, 1), lambda d: np.ptp(d.offsets) > 3),
+    "diagrams: no offsets": (diagrams(2, 1), lambda d: not np.any(d.offsets)),
+    "diagrams: an empty cell": (
+        diagrams(3, 1),
+        lambda d: len(np.unique(d.label(np.linspace(-9, 9, 64)[:, None]))) == 2,
+    ),
+    "diagrams: sites just apart": (
+        diagrams(2, 1, apart=0.5),
+        lambda d: 0.5 <= closest(np.asarray(d.sites)) < 0.6,
+    ),
+}
+
+
+@pytest.mark.parametrize("described", EXTREMES)
+def test_every_extreme_that_is_described_comes_up(described: str):
+    assert reaches(*EXTREMES[described])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "holds"),
+    [
+        (reals((3,), 2.0), lambda x: np.abs(x).max() > 2),
+        (scales(2.0), lambda s: not 0.01 <= s <= 100),
+        (masses(3), lambda m: m.max() / m.min() > np.exp(8.001)),
+        (rotations(3), lambda q: np.abs(q @ q.T - np.eye(3)).max() > 1e-12),
+        (points(1, 2), lambda x: np.abs(x).max() > 3),
+        (diagrams(2, 1, apart=0.5), lambda d: closest(np.asarray(d.sites)) < 0.5),
+        (diagrams(2, 1), lambda d: np.abs(d.sites).max() > 4 or np.abs(d.offsets).max() > 2),
+    ],
+)
+def test_nothing_beyond_what_is_described_comes_up(strategy: st.SearchStrategy, holds: Callable):
+    assert not reaches(strategy, holds, tries=100)
