@@ -8,11 +8,13 @@ PRESET ?= default
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export NONCOMMIT_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: reproduce test test-slow check bench clean help
+.PHONY: reproduce test test-slow mutants soak check bench clean help
 help:
 	@echo "make reproduce   set up, run every experiment, draw the figures, write the report, print the verdicts"
 	@echo "make test        set up, run the tests"
 	@echo "make test-slow   the long tests too"
+	@echo "make mutants     put small faults into theory/, one at a time, and see that a test fails (≤ 1 h)"
+	@echo "make soak        the theorems' tests 20 times, each with other examples and keys (≤ 1 h)"
 	@echo "make check       linter, formatter and type check"
 	@echo "make bench       time the kernels against their peers"
 
@@ -27,6 +29,18 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest $(SPREAD)
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants
+
+soak: $(STAMP)
+	@said=$$(mktemp); for round in $$(seq 20); do \
+	  seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+	  printf 'round %s, seed %s: ' $$round $$seed; \
+	  HYPOTHESIS_PROFILE=soak NONCOMMIT_KEYS=$$seed $(BIN)/python -m pytest $(SPREAD) tests/theorems \
+	    -m "not slow" --hypothesis-seed=$$seed -q > $$said 2>&1 || { cat $$said; exit 1; }; \
+	  tail -n 1 $$said; \
+	done; rm $$said
 
 check: $(STAMP)
 	$(BIN)/ruff check .

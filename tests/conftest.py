@@ -26,7 +26,7 @@ ledger.watch()
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=25, **COMMON)
 settings.register_profile("nightly", max_examples=400, **COMMON)
-settings.register_profile("soak", database=None, **COMMON)  # other examples at every run
+settings.register_profile("soak", max_examples=25, database=None, **COMMON)  # seeds are given
 SEARCH = (Phase.explicit, Phase.generate)  # a mutant is dead whatever the least example is
 settings.register_profile("mutants", derandomize=True, max_examples=25, phases=SEARCH, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

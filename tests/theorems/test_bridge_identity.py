@@ -21,6 +21,7 @@ from scipy import special
 
 from tests import strategies
 from tests.significance import check_mean, check_rejects
+from tests.theorems.keys import root
 from theory import bound, flip_law, perimeter
 from theory import bridge_identity as predicted
 from theory.barrier_map import BarrierMap
@@ -38,7 +39,7 @@ ROOT_PI = math.sqrt(math.pi)  # κ√(π/2) at κ = √2
 
 
 def fresh(number: int = 0) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(1717), number)
+    return jax.random.fold_in(root(1717), number)
 
 
 def sharp(diagram: PowerDiagram, lines: int, key: int = 0, scales=SCALES) -> Contraction:

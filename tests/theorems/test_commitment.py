@@ -17,6 +17,7 @@ from scipy import stats
 
 from tests.kernels.test_markov_chain import every_sequence
 from tests.significance import check_likely, check_rejects
+from tests.theorems.keys import root
 from theory.commitment import bisection, commit, commit_by_confidence
 from theory.language import Language, dirichlet_pairs
 from theory.markov_chain import MarkovChain, dirichlet_chain
@@ -50,7 +51,7 @@ def chance(language: Language, tokens: np.ndarray) -> float:
 
 
 def test_bisection_has_the_law_of_the_chain():
-    tokens = commit(jax.random.key(1), spoken(SHARP), bisection(LENGTH), sequences=COUNT)
+    tokens = commit(root(1), spoken(SHARP), bisection(LENGTH), sequences=COUNT)
     check_likely(chance(spoken(SHARP), np.asarray(tokens)), FAILURE)
     last = np.asarray(tokens)[:, ::-1]  # the end of a stationary chain, read backwards
     check_likely(chance(spoken(reversed_chain(SHARP)), last), FAILURE)
@@ -65,7 +66,7 @@ def reversed_chain(chain: MarkovChain) -> MarkovChain:
 def test_tokens_without_memory_need_one_round():
     law = np.array([0.2, 0.3, 0.5])
     language = spoken(MarkovChain(law, np.tile(law, (3, 1))))
-    tokens = commit(jax.random.key(2), language, [np.arange(LENGTH)], sequences=COUNT)
+    tokens = commit(root(2), language, [np.arange(LENGTH)], sequences=COUNT)
     check_likely(chance(language, np.asarray(tokens)), FAILURE)
 
 
@@ -94,7 +95,7 @@ def test_no_order_of_fewer_rounds_separates_neighbours():
         reached = {2 * longest + 1 for longest in reached}
     assert max(reached) < LENGTH
     pairs = np.array_split(np.arange(LENGTH), FEWEST - 1)
-    tokens = commit(jax.random.key(3), spoken(SHARP), pairs, sequences=COUNT)
+    tokens = commit(root(3), spoken(SHARP), pairs, sequences=COUNT)
     check_rejects(check_likely, chance(spoken(SHARP), np.asarray(tokens)), FAILURE)
 
 
@@ -102,13 +103,11 @@ def test_no_order_of_fewer_rounds_separates_neighbours():
 
 
 def test_other_orders_and_languages_are_told_apart():
-    tokens = commit_by_confidence(
-        jax.random.key(4), spoken(SHARP), FEWEST, sequences=COUNT, length=LENGTH
-    )
+    tokens = commit_by_confidence(root(4), spoken(SHARP), FEWEST, sequences=COUNT, length=LENGTH)
     check_rejects(check_likely, chance(spoken(SHARP), np.asarray(tokens)), FAILURE)
     second = spoken(dirichlet_pairs(jax.random.key(5), 3, 0.5), 2)
-    tokens = commit(jax.random.key(6), second, bisection(LENGTH), sequences=COUNT)
+    tokens = commit(root(6), second, bisection(LENGTH), sequences=COUNT)
     check_rejects(check_likely, chance(second, np.asarray(tokens)), FAILURE)
     warm = MarkovChain(SHARP.initial, 0.95 * np.asarray(SHARP.transition) + 0.05 / 3)
-    tokens = commit(jax.random.key(7), spoken(warm), bisection(LENGTH), sequences=COUNT)
+    tokens = commit(root(7), spoken(warm), bisection(LENGTH), sequences=COUNT)
     check_rejects(check_likely, chance(spoken(SHARP), np.asarray(tokens)), FAILURE)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.significance import check_mean, check_proportion, check_rejects
+from tests.theorems.keys import root
 from theory import bound
 from theory.estimate import Estimate, Interval
 from theory.hierarchy import (
@@ -36,7 +37,7 @@ from theory.tube import interface_area
 
 def fresh(number: int = 0) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(7), number)
+    return jax.random.fold_in(root(7), number)
 
 
 FAILURE = 1e-10  # a check; this file makes fewer than 100 of them outside the drawn examples

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.significance import check_at_least, check_at_most, check_mean, check_rejects, check_slope
+from tests.theorems.keys import root
 from theory import bound, perimeter
 from theory.balance import balance
 from theory.estimate import Estimate, from_samples, stack
@@ -26,7 +27,7 @@ from theory.partition import PowerDiagram, orthants, simplicial_cluster
 
 def fresh() -> jax.Array:
     """The key of this file; made anew, since no key may be used twice."""
-    return jax.random.key(6)
+    return root(6)
 
 
 FAILURE = 1e-10  # a check; this file makes fewer than 100 of them outside the drawn examples

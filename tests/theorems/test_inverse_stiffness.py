@@ -26,6 +26,7 @@ from tests.significance import (
     check_proportion,
     check_rejects,
 )
+from tests.theorems.keys import root
 from theory import bound, perimeter
 from theory.balance import balance
 from theory.energy import ConeCost, separation_energy
@@ -48,7 +49,7 @@ from theory.transport import (
 
 def fresh(number: int = 0) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(5), number)
+    return jax.random.fold_in(root(5), number)
 
 
 FAILURE = 1e-10  # a check; this file makes fewer than 100 of them outside the drawn examples

@@ -27,6 +27,7 @@ from tests.significance import (
     check_proportion,
     check_rejects,
 )
+from tests.theorems.keys import root
 from theory.denoise_step import steps
 from theory.estimate import Estimate
 from theory.mixture import Mixture
@@ -47,7 +48,7 @@ ASIDE = np.eye(DIMENSION) - PLANE.T @ PLANE
 
 def fresh(number: int = 0) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(13), number)
+    return jax.random.fold_in(root(13), number)
 
 
 def gaussian(width: float) -> Mixture:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
 from tests.significance import check_at_least, check_at_most, check_proportion, check_rejects
+from tests.theorems.keys import root
 from theory import bound, perimeter
 from theory.estimate import Interval, proportion
 from theory.leak import ALLOWANCE, Reached, leads, leak, reaching_stiffness
@@ -38,7 +39,7 @@ from theory.transport import (
 
 def fresh(number: int = 0) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(66), number)
+    return jax.random.fold_in(root(66), number)
 
 
 FAILURE = 1e-10  # a check; this file makes fewer than 100 of them outside the drawn examples

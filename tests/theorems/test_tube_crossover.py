@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, special
 
 from tests.significance import check_mean, check_rejects
+from tests.theorems.keys import root
 from theory import bound, crossover
 from theory.estimate import Estimate
 from theory.mixture import Mixture
@@ -28,7 +29,7 @@ SAMPLES = 60_000
 
 def fresh(number: int = 0) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(31), number)
+    return jax.random.fold_in(root(31), number)
 
 
 def measured(

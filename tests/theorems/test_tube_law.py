@@ -25,6 +25,7 @@ from tests.significance import (
     check_rejects,
     check_slope,
 )
+from tests.theorems.keys import root
 from theory import bound, flip_law, perimeter
 from theory.estimate import Estimate, proportion, proportion_interval, stack
 from theory.gaussian import normal
@@ -36,7 +37,7 @@ from theory.tube import flip_rate, interface_area, sandwich
 
 def fresh() -> jax.Array:
     """The key of this file; made anew, since no key may be used twice."""
-    return jax.random.key(3)
+    return root(3)
 
 
 FAILURE = 1e-10  # a check; this file makes fewer than 100 of them outside the drawn examples

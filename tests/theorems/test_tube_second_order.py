@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.significance import check_mean, check_rejects
+from tests.theorems.keys import root
 from theory import bound, flip_law, perimeter
 from theory.estimate import Estimate
 from theory.extrapolation import extrapolated, leading_coefficient
@@ -33,7 +34,7 @@ STEPS = {2: np.array([0.1, 0.2, 0.4]), 3: np.array([0.1, 0.2, 0.3, 0.4])}
 
 def fresh(number: int) -> jax.Array:
     """A key of this file; made anew, since no key may be used twice."""
-    return jax.random.fold_in(jax.random.key(23), number)
+    return jax.random.fold_in(root(23), number)
 
 
 def standard(dimension: int) -> Mixture:
