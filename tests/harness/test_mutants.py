@@ -221,8 +221,8 @@ def test_a_time_limit_kills_only_where_the_tests_end_without_the_fault(
 def test_a_test_that_fails_without_the_fault_is_found(checkout: Path, tmp_path: Path):
     broken = checkout / "tests/test_broken.py"
     broken.write_text("def test():\n    assert 0\n")
-    names = [f"{TEST}::test_three", "tests/test_broken.py::test"]
-    assert Runner(checkout, tmp_path / "cache").failing(names) == {"tests/test_broken.py::test"}
+    names = [f"{TEST}::test_three", "tests/test_broken.py::test", f"{TEST}::test_zero[absent]"]
+    assert Runner(checkout, tmp_path / "cache").failing(names) == set(names[1:])
 
 
 def test_weights_are_out_of_reach_of_a_mutant_and_compilations_are_shared(tmp_path: Path):

@@ -74,13 +74,17 @@ class Runner:
         return found
 
     def failing(self, tests: Sequence[str]) -> set[str]:
-        """Those of the tests that fail without any fault, and so kill nothing."""
+        """Those of the tests that do not pass without any fault, and so kill nothing.
+
+        Whole functions are run: pytest does not take every parameter back that it prints.
+        """
+        functions = sorted({test.split("[")[0] for test in tests})
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, "copy")
             copy_checkout(self.root, copy)
             report = Path(folder, "report.xml")
-            self._pytest(copy, report, tests, [], len(tests) * self.seconds)
-            return {one for one, failed in _cases(report) if failed}
+            self._pytest(copy, report, functions, [], len(functions) * self.seconds)
+            return set(tests) - {one for one, failed in _cases(report) if not failed}
 
     def _run(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
