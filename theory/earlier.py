@@ -69,8 +69,9 @@ def gaussian_precision(modes: int, stiffness: float, barrier: float) -> float:
     """Precision ≤ (1 + x²)/x²·exp(−e²/2 − ex), x = Q⁻¹(1/M), e = κ/2Λ, for M equal masses.
 
     M·Q(x + e) = Q(x + e)/Q(x) of the Gaussian floor (Theorem 5) by Mills' ratio: Q(y) ≤ φ(y)/y
-    and Q(x) ≥ φ(x)·x/(1 + x²). Above 1, and vacuous, for little e. The form of U. Tanielian,
-    T. Issenhuth, E. Dohmatob, J. Mary, ICML 2020, arXiv 2006.04596, as recalled; derived here.
+    and Q(x) ≥ φ(x)·x/(1 + x²). Above 1, and vacuous, for little e; as −(log Q)′(y) ≥ y, the factor
+    before the exponential could be left out. The form of U. Tanielian, T. Issenhuth, E. Dohmatob,
+    J. Mary, ICML 2020, arXiv 2006.04596, as recalled; derived here.
 
     Raises:
         ValueError: on fewer than three modes (x = 0 at two), or a stiffness or barrier not

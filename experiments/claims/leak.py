@@ -57,8 +57,8 @@ def _slope_of(stiffness: list[float], leaks: Estimate) -> Estimate:
     return Estimate(slope, spread, 0.0, int(np.min(leaks.count)))
 
 
-def _slopes(rows: list[Row]) -> list[tuple[int, Estimate, float]]:
-    """M, the log–log slope of the sampled leak in Λ, and that of the exact one."""
+def slopes(rows: list[Row]) -> list[tuple[int, Estimate, float]]:
+    """M, the log–log slope of sparsemax's sampled leak in Λ, and that of the exact one."""
     groups: dict[int, list[Row]] = {}
     for row in of_family(rows, "sparsemax"):
         groups.setdefault(int(number(row, "modes")), []).append(row)
@@ -76,7 +76,7 @@ def _slopes(rows: list[Row]) -> list[tuple[int, Estimate, float]]:
 
 def _slope(rows: list[Row], failure: float) -> list[Check]:
     """Slope of the sampled leak less that of the exact one."""
-    found = _slopes(rows)
+    found = slopes(rows)
     checks = []
     for _, slope, law in found:
         ends = slope.interval(failure / len(found))
@@ -87,7 +87,7 @@ def _slope(rows: list[Row], failure: float) -> list[Check]:
 
 def _deficit(rows: list[Row], failure: float) -> list[Check]:
     """Slopes between −1 and −0.85 for M ≥ RIDGES."""
-    found = [slope for modes, slope, _ in _slopes(rows) if modes >= RIDGES]
+    found = [slope for modes, slope, _ in slopes(rows) if modes >= RIDGES]
     checks = []
     for slope in found:
         ends = slope.interval(failure / len(found))

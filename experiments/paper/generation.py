@@ -32,7 +32,7 @@ def churn_gain(rows: list[Row]) -> Found | None:
     if not found:
         return None
     name = max(found, key=lambda one: found[one][0])
-    different = "with an exact denoiser churn gains so much at K = 2 and n ≥ 128 only"
+    different = "with an exact denoiser churn gains so much in many dimensions and at K = 2 only"
     return ranged({f"at most, {name}": found[name]}, Interval(4.0, 8.0), "it does", different)
 
 

@@ -31,8 +31,10 @@ def ranged(
 ) -> Found | None:
     """Ours by name against the paper's range; those of RARELY or more are counted, not shown."""
     telling = {name: one for name, one in found.items() if one[1].upper < RARELY}
-    if not telling:
+    if not found:
         return None
+    if not telling:
+        return f"{len(found)} with events too rare to say", APART, WIDE
     judgement = judged(telling.values(), theirs, strict)
     ours, rest = listed(telling), len(found) - len(telling)
     if rest:

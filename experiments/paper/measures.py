@@ -142,7 +142,7 @@ def structured(theirs: Interval) -> Measure:
 def student(rows: list[Row]) -> Found | None:
     """What separated modes have for a response that the paper does not name: their flips."""
     found = structured(Interval(45.0, 46.5))(rows)
-    why = "the student is not public, and its 45.7 is of a response not named in the caption"
+    why = "the student is not public, and of which response its 45.7 is was not at hand"
     return (found[0], APART, why) if found else None
 
 
