@@ -53,7 +53,9 @@ def evaluate(out: Path, claim: str | None = None) -> list[Verdict]:
     """
     known = {c.id: c for c in CLAIMS}
     chosen = CLAIMS if claim is None else [known[choose("claim", claim, known)]]
-    return [c.judge(_rows(out / f"{c.experiment}.csv")) for c in chosen]
+    names = {c.experiment for c in chosen}
+    tables = {name: _rows(out / f"{name}.csv") for name in names}
+    return [c.judge(tables[c.experiment]) for c in chosen]
 
 
 def _rows(path: Path) -> list[Row]:
