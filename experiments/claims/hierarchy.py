@@ -71,6 +71,15 @@ def _hierarchy_interface(rows: list[Row], failure: float) -> list[Check]:
     return [Check(effect, ends, Interval(1.0, 1.0), BRANCHES) for effect, ends in found]
 
 
+def _hierarchy_blocks(rows: list[Row], failure: float) -> list[Check]:
+    """B times the interface of a level over P_S(M): above 1, blocks gain nothing in total."""
+    mine = [r for r in of_family(rows, "block", "nested") if number(r, "depth") > 1]
+    share = failure / max(1, len(mine))
+    wholes = [number(row, "interface_floor") / number(row, "depth") for row in mine]
+    found = [over(r, "interface", whole, share) for r, whole in zip(mine, wholes, strict=True)]
+    return [inside(effect, ends, Interval(1.0, math.inf)) for effect, ends in found]
+
+
 def _claim(name: str, statement: str, checks: Checks, **said: Any) -> Claim:
     return Claim(name, "Theorem 7", statement, "depth_hierarchy", checks, **said)
 
@@ -100,5 +109,10 @@ CLAIMS = [
         "hierarchy-interface",
         "The interface of a level is that of its m branches, P_S(m), not of all M (over it)",
         _hierarchy_interface,
+    ),
+    _claim(
+        "hierarchy-blocks",
+        "Together the levels have more interface than one step, B·P_S(m) > P_S(M) (over it)",
+        _hierarchy_blocks,
     ),
 ]

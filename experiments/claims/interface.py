@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
+from theory import bound
 from theory.estimate import Interval, fit_power_law, quotient, stack
 
 from experiments.claims.columns import ended, estimate, inside, number, of_family
@@ -83,6 +85,18 @@ def _floors_apart(rows: list[Row], failure: float) -> list[Check]:
     return [inside(c.effect, c.interval, Interval(1.0, math.sqrt(2))) for c in checks]
 
 
+def _unequal_optimum(rows: list[Row], failure: float) -> list[Check]:
+    """P of clusters with masses ∝ 1, …, M over P_S(m) by convex duality; told from 1.1."""
+    mine = of_family(rows, "unequal")
+    checks = []
+    for row in mine:
+        masses = np.arange(1.0, number(row, "modes") + 1)
+        floor, _ = bound.unequal_floor(masses / masses.sum())
+        found = estimate(row, "perimeter").scaled(1 / floor)
+        checks.append(Check(*ended(found, failure / len(mine)), Interval(1.0, 1.0), 0.1))
+    return checks
+
+
 def _gauss_green(rows: list[Row], failure: float) -> list[Check]:
     """E max_i(s_i) − Σ b_i m_i over the sites' distance and the perimeter; told from 1.05."""
     mine = [row for row in rows if row["estimator"] == "gauss-green"]
@@ -144,6 +158,14 @@ CLAIMS = [
         "Crofton, projection, tube, coarea and Gauss–Green give the exact perimeter (P over it)",
         "interface_exact",
         _routes_agree,
+    ),
+    Claim(
+        "unequal-optimum",
+        "Theorem 6",
+        "The simplicial cluster of unequal masses has P_S(m) = min_b[E max(x + b) − ⟨b, m⟩]/√2 (P "
+        "over it is 1)",
+        "interface_exact",
+        _unequal_optimum,
     ),
     Claim(
         "elementary-floor",

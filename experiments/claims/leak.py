@@ -45,6 +45,19 @@ def _two_modes(rows: list[Row], failure: float) -> list[Check]:
     return [Check(effect, ends, ONE, ROOT) for effect, ends in _over_floor(rows, failure, 2)]
 
 
+def _from_below(rows: list[Row], failure: float) -> list[Check]:
+    """Leak of sparsemax over κP_S(M)/Λ, M ≥ 3: at most 1; told from κ replaced by its root."""
+    mine = [row for row in of_family(rows, "sparsemax") if number(row, "modes") >= 3]
+    checks = []
+    for row in mine:
+        modes, stiffness = int(number(row, "modes")), number(row, "stiffness")
+        first = bound.leak_expansion(modes)[0] / stiffness
+        leaked, ends = rate(row, "leak", failure / len(mine))
+        found = Interval(ends.lower / first, ends.upper / first)
+        checks.append(Check(leaked / first, found, Interval(0.0, 1.0), ROOT))
+    return checks
+
+
 def _slope_of(stiffness: list[float], leaks: Estimate) -> Estimate:
     """Plain least squares of log leak on log Λ, with the errors of the leaks carried along.
 
@@ -134,6 +147,11 @@ CLAIMS = [
         "floor-two-modes",
         "With two modes it leaks just that, the floor is reached (leak over the floor is 1)",
         _two_modes,
+    ),
+    _claim(
+        "leak-from-below",
+        "From three modes on it is below κP_S(M)/Λ, to which it goes (leak over it)",
+        _from_below,
     ),
     _claim(
         "leak-slope",

@@ -42,7 +42,9 @@ def interface_rows(factor: float = 1.0, sem: float = 1e-3) -> list[store.Row]:
                 "facets_outside": None,
             }
             rows.append(row)
-    rows.append({**rows[0], "family": "unequal", "facets": 3, "facets_outside": 0})
+    cluster = factor * bound.unequal_floor(np.array([1.0, 2.0, 3.0]) / 6)[0]
+    unequal = {"perimeter_value": cluster, "perimeter_sem": sem * cluster}
+    rows.append({**rows[0], **unequal, "family": "unequal", "facets": 3, "facets_outside": 0})
     return rows
 
 
@@ -170,7 +172,9 @@ def test_a_penalty_below_one_is_refuted_and_a_cluster_missed_is_too():
     assert BY_ID["found-cluster"].judge(profile_rows(sem=0.02)).verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("name", ["simplicial-optimum", "routes-agree", "gauss-green"])
+@pytest.mark.parametrize(
+    "name", ["simplicial-optimum", "routes-agree", "gauss-green", "unequal-optimum"]
+)
 @pytest.mark.parametrize("factor", [0.95, 1.05])
 def test_a_perimeter_off_by_a_twentieth_is_refuted(name: str, factor: float):
     verdict = BY_ID[name].judge(interface_rows(factor))

@@ -1,11 +1,12 @@
-"""Claims on collapse, on what sets the order of ODE and SDE, and on what is vacuous."""
+"""Claims on collapse, on the order of ODE and SDE, on what is vacuous, and on margins."""
 
 from typing import Any
 
 import pytest
 
 from experiments import store
-from experiments.claims import CLAIMS, escapes
+from experiments.claims import CLAIMS, escapes, margins
+from theory import bound
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 PLAIN = {"length": 64, "schedule": "flow", "grid": "uniform", "guidance": 0.0, "floor": 0.0}
@@ -53,6 +54,13 @@ def law_rows(mean: float, margins: float, relative: float, count: int = 10**6) -
     return [{"pair": "half_space", "scale": 0.5, "oracle_raw": 0.119, **flips, **areas}]
 
 
+def area_rows(over: float, relative: float = 1e-3) -> list[store.Row]:
+    area = over * bound.interface_floor(8)
+    own = {"pair": "simplicial_8", "scale": 0.1, "modes": 8}
+    other = {**own, "pair": "mixture", **estimated(area_crofton=9.0)}
+    return [{**own, **estimated(relative, area_crofton=area)}, other]
+
+
 def head_rows(nearest: float) -> list[store.Row]:
     return [{"decoder": "head", "runner_up_share": nearest}]
 
@@ -65,6 +73,7 @@ TRUE = {
     "cci-factor": factor_rows(0.75),
     "mean-leaves-sandwich": law_rows(0.11, 1.0, 0.005),
     "tube-margins": law_rows(0.11, 1.0, 0.005),
+    "area-is-perimeter": area_rows(1.0),
     "decoder-runner-up": head_rows(0.84),
 }
 BENT = {
@@ -75,17 +84,21 @@ BENT = {
     "cci-factor": factor_rows(0.5),
     "mean-leaves-sandwich": law_rows(0.13, 1.0, 0.005),
     "tube-margins": law_rows(0.11, 2.0, 0.005),
+    "area-is-perimeter": area_rows(1.05),
     "decoder-runner-up": head_rows(0.99),
 }
 VAGUE = {
     "churn-ingredients": churn_rows((0.9, 2.0), 0.1, 0.0),
     "mean-leaves-sandwich": law_rows(0.11, 1.0, 0.005, count=1000),
     "tube-margins": law_rows(0.11, 1.0, 0.1),
+    "area-is-perimeter": area_rows(1.0, 0.05),
 }
 
 
 def test_every_claim_has_true_and_bent_rows():
-    assert set(TRUE) == set(BENT) == {claim.id for claim in escapes.CLAIMS}
+    assert (
+        set(TRUE) == set(BENT) == {claim.id for part in (escapes, margins) for claim in part.CLAIMS}
+    )
 
 
 @pytest.mark.parametrize("claim", TRUE)

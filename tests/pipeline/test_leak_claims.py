@@ -68,6 +68,7 @@ def bent(column: str, factor: float) -> list[store.Row]:
 BENT = {
     "leak-floor": rows_of(0.9),
     "floor-two-modes": rows_of(1.05),
+    "leak-from-below": rows_of(1.1),
     "leak-slope": rows_of(power=0.1),
     "leak-deficit": rows_of(power=-0.1),
     "raw-scores-limit": bent("raw_rate_value", 0.7),
@@ -80,6 +81,7 @@ BENT = {
 }
 VAGUE = {
     "floor-two-modes": rows_of(count=3000),
+    "leak-from-below": rows_of(count=3000),
     "leak-slope": rows_of(count=3000),
     "leak-deficit": rows_of(count=3000),
     "raw-scores-limit": bent("raw_rate_sem", 30.0),

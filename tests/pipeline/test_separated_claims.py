@@ -82,6 +82,7 @@ def depth_rows(factor: float = 1.0, half: float = 0.02) -> list[store.Row]:
                 "modes": 4096,
                 "level_exact": step,
                 "branch_floor": bound.interface_floor(branches),
+                "interface_floor": bound.interface_floor(4096),
                 **estimated("interface", factor**2 * bound.interface_floor(branches), half / 10),
                 "once_exact": once,
                 "total_leak_exact": total,
@@ -116,6 +117,7 @@ BENT = {
     "hierarchy-leak": depth_rows(1.2),
     "hierarchy-root": depth_rows(1.2),
     "hierarchy-interface": depth_rows(1.1),
+    "hierarchy-blocks": depth_rows(0.8),
 }
 VAGUE = {
     "sparsemax-leak": leak_rows(count=1000),
@@ -128,6 +130,7 @@ VAGUE = {
     "hierarchy-leak": depth_rows(half=0.4),
     "hierarchy-root": depth_rows(half=0.2),
     "hierarchy-interface": depth_rows(half=0.5),
+    "hierarchy-blocks": depth_rows(half=0.6),
 }
 
 
