@@ -15,7 +15,7 @@ from theory.estimate import Interval
 from experiments.store import Row
 
 FAILURE = 1e-9
-ROUNDING = 1e-12  # half of the interval of an exact effect
+ROUNDING = 1e-12  # how far the interval of an exact effect reaches
 ORDER = ("refuted", "inconclusive", "holds")  # the first of its checks' verdicts is the claim's
 
 
@@ -138,14 +138,19 @@ class Claim:
 
 
 def _strain(check: Check) -> float:
-    """How near a check comes to being refuted, to choose which one to show.
+    """How near a check comes to its edge, to choose which one to show.
 
-    In half-widths of its interval: how far the effect is outside of what is allowed, or, with a
-    minus, how far inside.
+    Of a law, with edges on both sides, how far the effect is outside, or with a minus inside, in
+    the reach of its interval towards that edge. Of a bound how far the end of the interval is
+    beyond the edge, or with a minus within, in units of the edge or of 1.
     """
-    half = max((check.interval.upper - check.interval.lower) / 2, ROUNDING)
-    outside = max(check.allowed.lower - check.effect, check.effect - check.allowed.upper)
-    return outside / half
+    (lower, upper), (least, most) = check.interval, check.allowed
+    if math.isinf(most):
+        return (least - lower) / max(1.0, abs(least))
+    if math.isinf(least):
+        return (upper - most) / max(1.0, abs(most))
+    below, above = (max(reach, ROUNDING) for reach in (check.effect - lower, upper - check.effect))
+    return max((least - check.effect) / below, (check.effect - most) / above)
 
 
 def _ends(interval: Interval) -> str:

@@ -98,7 +98,8 @@ def _together(verdicts: Sequence[Any]) -> str:
     """The failure probabilities of all claims, added up, and the fits that make most of it."""
     spent = {v.id: v.failure_probability for v in verdicts if v.failure_probability is not None}
     fits = [name for name, failure in spent.items() if failure > FIT]
-    line = f"failure probability of {len(spent)} claims together: {math.fsum(spent.values()):.2g}"
+    claims = "1 claim" if len(spent) == 1 else f"{len(spent)} claims together"
+    line = f"failure probability of {claims}: {math.fsum(spent.values()):.2g}"
     if not fits:
         return line
     rest = math.fsum(failure for name, failure in spent.items() if name not in fits)

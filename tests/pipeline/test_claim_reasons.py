@@ -102,14 +102,23 @@ def test_without_a_table_and_without_a_row_that_bears_on_it_the_reason_says_so()
 
 
 def test_the_worst_check_is_shown():
-    """The one that is refuted; else the nearest to the edge, in half-widths of its interval."""
+    """The one that is refuted; of a law the effect most half-widths away, whatever the width."""
     verdict = judged(check(0.9, 1.1), check(1.2, 1.3), check(0.8, 1.2))
     assert (verdict.verdict, verdict.effect) == ("refuted", 1.25)
+    assert judged(check(0.5, 1.5), check(0.99, 1.02), check(0.9, 1.2)).effect == pytest.approx(1.05)
+
+
+def test_of_a_bound_the_interval_nearest_to_it_is_shown():
+    ends = [(1.4, 1.6), (1.2, 99.0), (5.0, math.inf), (3.0, 3.0)]
     above = [
-        Check(effect, Interval(effect - half, effect + half), Interval(1.0, math.inf))
-        for effect, half in ((3.0, 1.0), (1.5, 0.1), (1.1, 0.01), (9.0, 0.0))
+        Check(lower + 0.05, Interval(lower, upper), Interval(1.0, math.inf))
+        for lower, upper in ends
     ]
-    assert judged(*above).effect == 3.0
+    assert judged(*above).interval == (1.2, 99.0)
+    below = [
+        Check(-lower, Interval(-upper, -lower), Interval(-math.inf, 1.0)) for lower, upper in ends
+    ]
+    assert judged(*below).interval == (-99.0, -1.2)
 
 
 def test_failure_probabilities_are_shared_or_added_up():
