@@ -41,7 +41,7 @@ def _half(row: Row, leaks: Interval, failure: float) -> tuple[float, float]:
 def _over_gap(row: Row, failure: float) -> tuple[float, Interval]:
     """Leak over the least total variation, at the worst mass that half of the modes may have."""
     leaked, ends = rate(row, "leak", failure / 2)
-    # Signed distances stretch more at corners, but some Λ-Lipschitz map leaks as they do (Kirszbraun).
+    # Signed distances stretch more at corners; by Kirszbraun some Λ-Lipschitz map leaks as they do.
     stiffness = number(row, "certified" if row["family"] == "trained" else "stiffness")
     barrier = number(row, "barrier")
     masses = _half(row, ends, failure / 2)
