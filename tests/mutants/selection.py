@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDERS = ("tests/kernels", "tests/theorems", "tests/harness", "tests/pipeline")
+WHOLE = FOLDERS[3]  # runs of whole experiments take long: only where little else is there
 PACKAGES = ("theory", "experiments", "figures", "tests")
 OWN = "tests/harness/test_mutants.py"  # which reads the sources, and would notice any edit
-MOST = 6  # files a mutant
-BYTES = 40_000  # of them together, whose tests take about three minutes; the first is run anyhow
+MOST = 5  # files a mutant
+BYTES = 30_000  # of them together, whose tests take a minute or two; the first is run anyhow
+LITTLE = 8_000  # bytes of other tests, below which whole experiments are run
 
 
 class Imports:
@@ -54,17 +56,21 @@ class Imports:
         distance = self.distances(file)
         words = _words(file)
 
-        def rank(test: str) -> tuple[int, int, int, int]:
+        def rank(test: str) -> tuple[bool, int, int, int, int]:
             folder = next(k for k, name in enumerate(FOLDERS) if test.startswith(name))
-            return distance[test], -len(words & _words(test)), folder, self.sizes[test]
+            near = distance[test], -len(words & _words(test)), folder
+            return test.startswith(WHOLE), *near, self.sizes[test]
 
         files = (f for f in distance if f.startswith(FOLDERS) and f != OWN)
         tests = [file for file in files if Path(file).name.startswith("test_")]
         ordered = [*first, *(test for test in sorted(tests, key=rank) if test not in first)]
         chosen: list[str] = []
-        for test in ordered[:MOST]:
-            if not chosen or sum(map(self.sizes.get, [*chosen, test])) <= BYTES:
+        size = 0
+        for test in ordered:
+            fits = size + self.sizes[test] <= (LITTLE if test.startswith(WHOLE) else BYTES)
+            if not chosen or (fits and len(chosen) < MOST):
                 chosen.append(test)
+                size += self.sizes[test]
         return chosen
 
 
