@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     text = "processes, one core each; the numbers do not depend on it (default: all cores)"
     parser.add_argument("--workers", type=positive, metavar="N", help=text)
     name = argv[1] if len(argv) > 1 and argv[0] == "run" else ""
-    alone = len(argv) == 2 or len(argv) > 2 and argv[2].startswith("-")
+    alone = len(argv) == 2 or (len(argv) > 2 and argv[2].startswith("-"))
     if alone and name in registry.EXPERIMENTS:
         runtime.configure()
         _add_grid(parser, name, registry.load(name))

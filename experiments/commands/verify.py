@@ -18,14 +18,19 @@ has its reason below the table; then the failure probabilities of all claims tog
 
 examples:
   noncommit run all && noncommit verify
-  noncommit verify --json > verdicts.json"""
+  noncommit verify --json > verdicts.json
+  noncommit verify --markdown > verdicts.md"""
 FIT = 1e-6  # a claim that may fail more often is a fit, with few degrees of freedom
+VERDICTS = ("holds", "inconclusive", "refuted", "missing")
 KEYS = ("id", "theorem", "verdict", "effect", "interval", "failure_probability", "command")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `verify`."""
-    parser.add_argument("--json", action="store_true", help="print a JSON list, not a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON list, not a table")
+    text = "print tables by theorem, with what every claim says"
+    form.add_argument("--markdown", action="store_true", help=text)
     parser.add_argument("--claim", metavar="ID", help="judge this claim only (default: all)")
     text = "whose recorded verdicts to compare with (default: the preset the tables were run at)"
     parser.add_argument("--preset", choices=("quick", "default", "paper"), help=text)
@@ -41,6 +46,8 @@ def act(args: argparse.Namespace) -> int:
     recorded = _recorded(args.preset or _preset(args.out))
     if args.json:
         print(json.dumps([_plain(verdict) for verdict in verdicts], indent=1, allow_nan=False))
+    elif args.markdown:
+        print(markdown(verdicts))
     else:
         print(_table(verdicts, recorded), *_reasons(verdicts), _together(verdicts), sep="\n")
     different = [verdict for verdict in verdicts if not _agrees(verdict, recorded)]
@@ -87,6 +94,38 @@ def _table(verdicts: Sequence[Any], recorded: Mapping[str, str]) -> str:
     return aligned(
         head, [(*cells(v)[:3], recorded.get(v.id, "–"), *cells(v)[3:]) for v in verdicts]
     )
+
+
+def markdown(verdicts: Sequence[Any]) -> str:
+    """How many claims of each theorem hold; then a table for each, and why some do not."""
+    theorems = list(dict.fromkeys(verdict.theorem for verdict in verdicts))
+    of = {name: [verdict for verdict in verdicts if verdict.theorem == name] for name in theorems}
+    head = ["| theorem | claims | " + " | ".join(VERDICTS) + " |", "|---" * 6 + "|"]
+    counts = [[sum(v.verdict == kind for v in of[name]) for kind in VERDICTS] for name in theorems]
+    lines = [
+        f"| {name} | {len(of[name])} | " + " | ".join(map(str, own)) + " |"
+        for name, own in zip(theorems, counts, strict=True)
+    ]
+    return "\n".join([*head, *lines, *(line for name in theorems for line in _section(of[name]))])
+
+
+def _section(verdicts: Sequence[Any]) -> list[str]:
+    """The claims of a theorem as a Markdown table, and why some of them do not hold."""
+    rows = []
+    for verdict in verdicts:
+        name, _, said, effect, ends, _ = cells(verdict)
+        shown = effect if ends == "–" or ends == f"[{effect}, {effect}]" else f"{effect} {ends}"
+        statement = verdict.statement.replace("|", "\\|")
+        rows.append(f"| {name} | {statement} | {said} | {shown} |")
+    head = [
+        "",
+        f"## {verdicts[0].theorem}",
+        "",
+        "| claim | says | verdict | effect |",
+        "|---" * 4 + "|",
+    ]
+    reasons = [f"- **{v.id}** is {v.verdict}. {v.reason}" for v in verdicts if v.reason]
+    return [*head, *rows, *([""] if reasons else []), *reasons]
 
 
 def _reasons(verdicts: Sequence[Any]) -> list[str]:
