@@ -146,4 +146,6 @@ def _plain(token: str) -> _Item:
         return _Item(f'<mi mathvariant="normal">{token}</mi>', "operand")
     if token.isalpha() or token in "∞∂":
         return _Item(f"<mi>{token}</mi>", "operand")
+    if token in "‖|":  # as tall as a letter
+        return _Item(f'<mo stretchy="false">{token}</mo>', "operator")
     return _Item(f"<mo>{escape(token.replace('-', '−'))}</mo>", "operator")

@@ -182,7 +182,7 @@ def test_pictures_in_the_page_look_as_they_were_drawn(opened, chromium, path):
         assert drawn.std() > 5, f"{file.name} is blank"
         apart = np.abs(seen - drawn)
         assert np.mean(apart) < 0.5, file.name
-        assert np.mean(apart > 96) < 1e-3, file.name
+        assert np.max(apart) <= 96, file.name  # of 255: edges of letters, at most
     plain.close()
 
 
