@@ -133,6 +133,7 @@ DECODERS = (
     "decoder_tube-distances",  # from the arrays
     *(f"decoder_response-{name}" for name in ("dabi", "g2p-en")),
     "commit_ablation-g2p-en",
+    "decoder_contrast-amplification",
 )
 
 
