@@ -1,8 +1,10 @@
 """Cases that only a nearly right kernel gets wrong: those that `make mutants` found unguarded."""
 
+import jax
 import numpy as np
 
 from theory import latent_law
+from theory.mixture import Mixture
 
 
 def test_a_held_out_latent_that_differs_in_the_sign_of_a_zero_is_a_repetition():
@@ -11,3 +13,16 @@ def test_a_held_out_latent_that_differs_in_the_sign_of_a_zero_is_a_repetition():
     training[0, 0], held_out[0] = -0.0, [0.0, training[0, 1]]
     training[1, 0], held_out[1] = 0.0, [-0.0, training[1, 1]]
     assert latent_law.fit(training, held_out).repeated == 2
+
+
+def test_the_score_is_the_slope_of_the_log_density_and_what_tweedie_adds():
+    """At variances v_i that are neither 1 nor equal, so that v and 1/v are told apart."""
+    law = Mixture(
+        np.array([[0.0, 1.0], [-2.0, 0.5], [1.5, -1.0]]), [0.3, 0.8, 1.6], [0.2, 0.5, 0.3]
+    )
+    x, scale = np.array([0.4, -0.7]), 0.6
+    score = np.asarray(law.score(x, scale))
+    slope = jax.grad(lambda point: law.log_density(point, scale))(x)
+    np.testing.assert_allclose(score, slope, rtol=1e-12)
+    moved = np.asarray(law.posterior_mean(x, scale)) - x
+    np.testing.assert_allclose(scale**2 * score, moved, rtol=1e-12)
