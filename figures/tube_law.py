@@ -193,7 +193,7 @@ def _limits(rows: Table) -> Figure:
         top, bottom = figure.subplots(2, 1)
         panels = {
             "limit": (top, "ratio to the tube law at $s \\to 0$"),
-            "coefficient_ratio": (bottom, "next coefficient over the predicted"),
+            "coefficient_ratio": (bottom, "next coefficient over predicted"),
         }
         for name, (axes, label) in panels.items():
             for place, row in enumerate(rows):
