@@ -2,7 +2,9 @@
 
 import jax
 import numpy as np
+import pytest
 
+from tests.kernels.test_bridge_byte_pairs import byte_pairs
 from theory import latent_law
 from theory.mixture import Mixture
 
@@ -26,3 +28,10 @@ def test_the_score_is_the_slope_of_the_log_density_and_what_tweedie_adds():
     np.testing.assert_allclose(score, slope, rtol=1e-12)
     moved = np.asarray(law.posterior_mean(x, scale)) - x
     np.testing.assert_allclose(scale**2 * score, moved, rtol=1e-12)
+
+
+def test_no_token_is_negative():
+    pairs = byte_pairs()
+    assert pairs.decode([0])
+    with pytest.raises(ValueError, match=r"tokens lie in \[0, \d+\), got -1 to 0"):
+        pairs.decode([0, -1])
