@@ -6,6 +6,7 @@ import pytest
 
 from tests.kernels.test_bridge_byte_pairs import byte_pairs
 from theory import latent_law
+from theory.bridge.torch_tensors import named
 from theory.mixture import Mixture
 
 
@@ -35,3 +36,10 @@ def test_no_token_is_negative():
     assert pairs.decode([0])
     with pytest.raises(ValueError, match=r"tokens lie in \[0, \d+\), got -1 to 0"):
         pairs.decode([0, -1])
+
+
+def test_a_walk_through_containers_has_as_many_steps_as_it_says():
+    """One into the list, one an entry, one out of each of two levels: 2²⁰ in all, or one more."""
+    assert named([None] * (2**20 - 3)) == {}
+    with pytest.raises(ValueError, match="more than 1048576 steps"):
+        named([None] * (2**20 - 2))
