@@ -146,6 +146,7 @@ def test_what_is_left_alone_exists_and_has_a_reason():
 
 def test_nearest_tests_come_first():
     imports = Imports(ROOT)
+    assert imports.tests("theory/latent_law.py")[0] == "tests/kernels/test_near_faults.py"
     assert imports.tests("theory/tube.py")[0] == "tests/kernels/test_tube.py"
     assert imports.tests("theory/bridge/tfjs_file.py")[0] == "tests/kernels/test_bridge_tfjs.py"
     assert "tests/harness/test_mutants.py" not in imports.tests("theory/bridge/catalog.py")

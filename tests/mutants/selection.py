@@ -9,6 +9,7 @@ from pathlib import Path
 FOLDERS = ("tests/kernels", "tests/theorems", "tests/harness", "tests/pipeline")
 WHOLE = FOLDERS[3]  # runs of whole experiments take long: only where little else is there
 PACKAGES = ("theory", "experiments", "figures", "tests")
+GUARD = "tests/kernels/test_near_faults.py"  # a few seconds, written for what survived
 OWN = "tests/harness/test_mutants.py"  # which reads the sources, and would notice any edit
 MOST = 5  # files a mutant
 BYTES = 30_000  # of them together, whose tests take a minute or two; the first is run anyhow
@@ -56,9 +57,9 @@ class Imports:
         distance = self.distances(file)
         words = _words(file)
 
-        def rank(test: str) -> tuple[bool, int, int, int, int]:
+        def rank(test: str) -> tuple[bool, int, bool, int, int, int]:
             folder = next(k for k, name in enumerate(FOLDERS) if test.startswith(name))
-            near = distance[test], -len(words & _words(test)), folder
+            near = distance[test], test != GUARD, -len(words & _words(test)), folder
             return test.startswith(WHOLE), *near, self.sizes[test]
 
         files = (f for f in distance if f.startswith(FOLDERS) and f != OWN)
