@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from theory.bridge.autoregressive import fed_back
 from theory.carrier import Erasure, cci, nearest_embedding
@@ -88,7 +89,7 @@ def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: how good what is written is, what a step erases, and a few samples."""
     model = decoders.model(cell.decoder)
     text = written.WRITTEN[cell.decoder](model, cell.texts, cell.steps, cell.softness)
-    step = GenerationStep(model, text.context, model.head(), cell.softness)
+    step = GenerationStep.of(model, text.context, cell.softness)
     erased = cci(key, step, text.latents, model.head())
     return {
         "independent": len(text.latents),
@@ -105,7 +106,12 @@ class GenerationStep(eqx.Module):
     model: Any
     context: Any
     diagram: PowerDiagram
-    softness: float = eqx.field(static=True)
+    softness: Any
+
+    @classmethod
+    def of(cls, model: Any, context: Any, softness: float) -> "GenerationStep":
+        """The step of a model by its own head; λ is an array, so that every one runs one code."""
+        return cls(model, context, model.head(), jnp.asarray(softness, model.table.dtype))
 
     def __call__(self, z: Any) -> Any:
         """The latents of the next tokens."""

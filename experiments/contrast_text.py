@@ -63,7 +63,7 @@ def generator_row(cell: Any, key: Any) -> dict[str, Any]:
     model = decoders.model(cell.decoder)
     texts = TEXTS * MORE.get(cell.decoder, 1)
     context, z = written.begun(cell.decoder, model, texts)
-    step = GenerationStep(model, context, model.head(), FEEDBACK[cell.way])
+    step = GenerationStep.of(model, context, FEEDBACK[cell.way])
     return {
         **_sizes(cell, head),
         "dabi_response": "flips",

@@ -117,7 +117,6 @@ def test_checks_that_state_their_chance_by_themselves_are_all_known():
     assert found == {file: one.lines for file, one in ledger.OUTSIDE.items()}
 
 
-@pytest.mark.xfail(reason="three checks of test_estimate and test_rare allow for 1e-6 each")
 def test_no_file_states_more_than_a_run_may():
     assert max(one.probability for one in ledger.OUTSIDE.values()) <= ledger.LIMIT / 10
 

@@ -101,7 +101,7 @@ def test_the_claimed_standard_error_is_the_spread_of_runs():
         rates = [run[kind].rate for run in found]
         claimed = np.mean([rate.sem**2 for rate in rates])
         ratio = np.var([rate.value for rate in rates], ddof=1) / claimed
-        assert stats.chi2.ppf(1e-6, 39) / 39 < ratio < stats.chi2.isf(1e-6, 39) / 39
+        assert stats.chi2.ppf(1e-10, 39) / 39 < ratio < stats.chi2.isf(1e-10, 39) / 39
         share = math.sqrt(claimed) / np.mean([rate.value for rate in rates])
         assert share < 0.05
 

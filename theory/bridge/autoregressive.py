@@ -66,7 +66,8 @@ def generate(
     check_count("steps", steps, 1)
     if not 0 <= softness <= 1:
         raise ValueError(f"softness lies in [0, 1], got {softness}")
-    return _generate(model, model.head(), context, z, steps, softness)
+    mixed = jnp.asarray(softness, model.table.dtype)  # so that every λ runs the same code
+    return _generate(model, model.head(), context, z, steps, mixed)
 
 
 @eqx.filter_jit
@@ -76,7 +77,7 @@ def _generate(
     context: Context,
     z: Rows,
     steps: int,
-    softness: Array | float,
+    softness: Float[Array, ""],
 ) -> Generated:
     def step(carry: tuple[Context, Rows], _: None) -> tuple[Any, Any]:
         context, z = carry
