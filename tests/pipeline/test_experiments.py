@@ -17,7 +17,7 @@ from experiments import decoder_tube, interface_exact, interface_profile, regist
 from theory.estimate import Estimate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FAILURE = 1e-9
+FAILURE = 1e-10  # two intervals of every number of every quick table
 
 
 def noncommit(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess:
