@@ -22,7 +22,7 @@ CLOSE = Interval(0.8, 1.25)
 SAME = ("language", "length", "schedule", "grid", "guidance", "floor", "draw", "steps")
 
 
-def _pairs(
+def pairs(
     rows: Sequence[Row], churn: float, chosen: Callable[[Row], bool]
 ) -> list[tuple[Row, Row]]:
     """Rows at churn γ with the ODE's beside them."""
@@ -35,8 +35,8 @@ def _gain(churn: float, chosen: Callable[[Row], bool], allowed: Interval) -> Che
     """ODE's perplexity over the SDE's."""
 
     def checks(rows: list[Row], failure: float) -> list[Check]:
-        pairs = _pairs(rows, churn, chosen)
-        found = [quotient(estimate(o, "perplexity"), estimate(s, "perplexity")) for s, o in pairs]
+        beside = pairs(rows, churn, chosen)
+        found = [quotient(estimate(o, "perplexity"), estimate(s, "perplexity")) for s, o in beside]
         return [inside(*ended(one, failure / len(found)), allowed) for one in found]
 
     return checks

@@ -7,6 +7,7 @@ import math
 
 from theory.estimate import Interval, quotient
 
+from experiments.claims.churn import pairs
 from experiments.claims.columns import (
     all_inside,
     dimension_of,
@@ -23,7 +24,6 @@ from experiments.verdict import Check, Claim
 SAME = 1e-9  # rounding of what is exact
 NOTHING = Interval(0.0, 0.01)  # nats
 SIZES = {16: Interval(-math.inf, 1.0), 128: Interval(1.0, math.inf)}
-ALONE = ("language", "schedule", "guidance", "floor", "draw")
 
 
 def _one_step(rows: list[Row], failure: float) -> list[Check]:
@@ -43,21 +43,23 @@ def _order(rows: list[Row], failure: float) -> list[Check]:
 
     Schedule, guidance and noise floor are varied, one at a time.
     """
-    mine = [r for r in rows if number(r, "steps") == 2 and r["grid"] == "uniform"]
-    mine = [r for r in mine if str(r["language"]).startswith("markov 64")]
-    ode = {tuple(r[n] for n in ALONE): r for r in mine if number(r, "churn") == 0}
-    churned = [r for r in mine if number(r, "churn") == 0.5 and _key(r) in ode]
-    churned = [r for r in churned if dimension_of(r["language"]) in SIZES]
+    beside = pairs(rows, 0.5, _varied)
     checks = []
-    for row in churned:
-        found = quotient(estimate(ode[_key(row)], "perplexity"), estimate(row, "perplexity"))
-        allowed = SIZES[dimension_of(row["language"])]
-        checks.append(inside(*ended(found, failure / len(churned)), allowed))
+    for churned, ode in beside:
+        found = quotient(estimate(ode, "perplexity"), estimate(churned, "perplexity"))
+        allowed = SIZES[dimension_of(churned["language"])]
+        checks.append(inside(*ended(found, failure / len(beside)), allowed))
     return checks
 
 
-def _key(row: Row) -> tuple:
-    return tuple(row[name] for name in ALONE)
+def _varied(row: Row) -> bool:
+    """K = 2 on the uniform grid, V = 64, n of SIZES."""
+    two = number(row, "steps") == 2 and row["grid"] == "uniform"
+    return (
+        two
+        and str(row["language"]).startswith("markov 64")
+        and dimension_of(row["language"]) in SIZES
+    )
 
 
 def _vacuous(rows: list[Row], failure: float) -> list[Check]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from theory.estimate import Interval, fit_power_law, quotient, stack
 
-from experiments.claims.columns import estimate, inside, number, of_family, over
+from experiments.claims.columns import ended, estimate, inside, number, of_family, over
 from experiments.store import Row
 from experiments.verdict import Check, Checks, Claim
 
@@ -42,8 +42,7 @@ def _falls(rows: list[Row], failure: float) -> list[Check]:
         for depth in _depths(low)
         if depth > 1
     ]
-    ends = [(one, one.interval(failure / len(found))) for one in found]
-    return [inside(float(one.value), Interval(*map(float, end)), BELOW) for one, end in ends]
+    return [inside(*ended(one, failure / len(found)), BELOW) for one in found]
 
 
 def _collapse(rows: list[Row], failure: float) -> list[Check]:
@@ -61,7 +60,7 @@ def _student(rows: list[Row], failure: float) -> list[Check]:
     if len(mine) < 2:
         return []
     found = quotient(*(estimate(mine[k], "ode_1_perplexity") for k in (-1, 0)))
-    return [inside(float(found.value), Interval(*map(float, found.interval(failure))), BELOW)]
+    return [inside(*ended(found, failure), BELOW)]
 
 
 def _leak(rows: list[Row], failure: float) -> list[Check]:
@@ -72,7 +71,7 @@ def _leak(rows: list[Row], failure: float) -> list[Check]:
         return []
     stiffness = [number(row, "certified") for row in mine]
     found = fit_power_law(stiffness, stack([estimate(row, "leak") for row in mine]))
-    return [inside(float(found.value), Interval(*map(float, found.interval(failure))), SLOPE)]
+    return [inside(*ended(found, failure), SLOPE)]
 
 
 def _smooth(rows: list[Row], failure: float) -> list[Check]:
@@ -100,8 +99,7 @@ def _floor(rows: list[Row], failure: float) -> list[Check]:
     checks = []
     for row in floored:
         found = quotient(estimate(row, name), estimate(exact[0], name))
-        ends = Interval(*map(float, found.interval(failure / len(floored))))
-        checks.append(inside(float(found.value), ends, Interval(1.0, math.inf)))
+        checks.append(inside(*ended(found, failure / len(floored)), Interval(1.0, math.inf)))
     return checks
 
 
