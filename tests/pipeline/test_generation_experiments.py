@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from experiments import churn_sweep, commitment_rounds, few_step, generation, runtime, store
-from experiments.claims import generation as claims
+from experiments.claims import churn, commitment
+from experiments.claims import few_step as few_claims
 from figures import churn_sweep as churn_figure
 from figures import commitment_rounds as rounds_figure
 from figures import few_step as few_figure
 from tests.pipeline.drawn import has_line, save, shown
 from tests.refusals import refusals
 
-BY_ID = {claim.id: claim for claim in claims.CLAIMS}
 TINY = "markov 8 0.3 4 random"
 WAY = few_step.Cell(
     *(TINY, 8, "churn", 0.5, "flow", "uniform", "argmax", 0.0, 0.0, 3, 0, 0.02, "way", 0)
@@ -246,6 +246,7 @@ TABLES = {
     "churn_sweep": churn_rows,
     "commitment_rounds": rounds_rows,
 }
+BY_ID = {claim.id: claim for part in (few_claims, churn, commitment) for claim in part.CLAIMS}
 
 
 @pytest.mark.parametrize("claim", BY_ID)
