@@ -35,7 +35,7 @@ def fitted(decoder: str, count: int, modes: int) -> LatentLaw:
 def seconds(decoder: str) -> float:
     """Rough seconds that a cell of this head takes on one core, whatever it measures."""
     return {"smollm2": 200.0, "minilm": 60.0, "pp-ocr": 10.0, "pp-ocr-blank": 10.0}.get(
-        decoder, 1.0
+        decoder, 4.0
     )
 
 
