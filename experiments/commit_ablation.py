@@ -85,6 +85,11 @@ def cost(cell: Cell) -> float:
     return 5 + seconds * cell.texts * cell.steps
 
 
+def program(cell: Cell) -> str:
+    """What cells of one decoder compile and load, they share."""
+    return cell.decoder
+
+
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: how good what is written is, what a step erases, and a few samples."""
     model = decoders.model(cell.decoder)

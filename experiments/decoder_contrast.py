@@ -151,8 +151,14 @@ def cost(cell: Cell) -> float:
     The first cell of an autoencoder trains it, and the others find it trained.
     """
     each = {"smollm2": 60.0, "taef2": 120.0, "super-resolver": 60.0, "pp-ocr": 10.0}
-    training = 0.02 * cell.training if cell.family == FAMILIES[0] else 0.0
-    return (each.get(cell.decoder, 4.0) + training) / (1 + FAMILIES.index(cell.family))
+    training = 8 + 0.02 * cell.training if cell.training and cell.family == FAMILIES[0] else 0.0
+    whole = each.get(cell.decoder, 5.0) + training
+    return whole / {"step": 1, "generator": 4, "spectrum": 2, "strip": 4}[cell.family]
+
+
+def program(cell: Cell) -> str:
+    """What cells of one decoder compile and load, they share."""
+    return cell.decoder
 
 
 def measure(cell: Cell, key: Any) -> dict[str, Any] | tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -85,6 +85,11 @@ def cost(cell: Cell) -> float:
     return seconds(cell.decoder) + 1e-5 * cell.count
 
 
+def program(cell: Cell) -> str:
+    """What cells of one decoder compile and load, they share."""
+    return cell.decoder
+
+
 def measure(cell: Cell, key: Any) -> dict[str, Any]:
     """One row: responses of the head and of the control in every direction, DABI, row space."""
     head = real_head(cell.decoder, cell.count)

@@ -95,6 +95,11 @@ def cost(cell: Cell) -> float:
     return seconds(cell.decoder) + 1e-5 * cell.count * cell.draws + 1e-5 * cell.modes
 
 
+def program(cell: Cell) -> str:
+    """What cells of one decoder compile and load, they share."""
+    return cell.decoder
+
+
 def measure(cell: Cell, key: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """One row: the head's geometry, and its flips at this noise beside law and sandwich.
 

@@ -124,17 +124,16 @@ def photographs(name: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def trained(steps: int) -> Any:
     """The autoencoder, trained on the photographs that are not measured on, or found in the cache.
 
-    A training that was killed goes on where it was.
+    A training that was killed goes on where it was; two processes do not train the same.
     """
     side, schedule = SIZES["autoencoder"], Schedule(steps)
     images, group = crops(side, PATCHES, shrink=SHRINK["autoencoder"])
-    known = halves(group)[0]
-    kept = store.Checkpoint(_path(schedule))
-    kept.path.parent.mkdir(parents=True, exist_ok=True)
-    state = begin(jax.random.key(0), side, schedule)
-    if (leaves := kept.load()) is not None:
-        state = restored(state, leaves)
-    done = train(jax.random.key(1), state, images[known], schedule, announce=partial(_keep, kept))
+    known = images[halves(group)[0]]
+    state, kept = begin(jax.random.key(0), side, schedule), store.Checkpoint(_path(schedule))
+    with catalog.held(kept.path.parent):
+        if (leaves := kept.load()) is not None:
+            state = restored(state, leaves)
+        done = train(jax.random.key(1), state, known, schedule, announce=partial(_keep, kept))
     return done.trained
 
 

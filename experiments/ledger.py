@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments import runtime, store
+from experiments import store
 from experiments.planning import Plan
 
 
@@ -66,6 +66,11 @@ class Ledger:
         """Cost and index of the cells still to be computed."""
         return [(c, i) for i, c in enumerate(self.plan.costs) if i not in self.outcomes]
 
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has an outcome."""
+        return len(self.outcomes) == len(self.plan.cells)
+
     def add(self, index: int, outcome: Outcome) -> None:
         """Take in an outcome; skips and failures are named at once."""
         repeated = outcome is LOST and LOST in self.outcomes.values()  # one death, many cells
@@ -111,9 +116,9 @@ def _manifest(result: Result, paths: Sequence[Path], command: str) -> dict[str, 
         "experiment": plan.name,
         "preset": plan.preset,
         "seed": plan.seed,
-        "grid": dataclasses.asdict(plan.grid),
+        "grid": plan.grid,
         "command": command,
-        **runtime.environment(),
+        **plan.environment,
         "dtype": plan.identities[0]["dtype"],
         "sources": plan.identities[0]["sources"],
         "seconds": round(result.seconds, 3),

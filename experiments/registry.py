@@ -85,7 +85,9 @@ def load(name: str) -> ModuleType:
     """Import experiment `name`; call `runtime.configure` first, so that its constants are float64.
 
     Such a module has `Grid`, `PRESETS`, `cells(grid)`, `measure(cell, key)` and may have
-    `cost(cell)`, the seconds a cell is expected to take. With `CHECKPOINTS` true it is called as
-    `measure(cell, key, checkpoint)`, and may keep its state in that `store.Checkpoint`.
+    `cost(cell)`, the seconds a cell is expected to take, and `program(cell)`, a name for what it
+    compiles and loads: a worker goes on with cells of the same, in whatever experiment. With
+    `CHECKPOINTS` true it is called as `measure(cell, key, checkpoint)`, and may keep its state in
+    that `store.Checkpoint`.
     """
     return importlib.import_module(module_name(name))

@@ -159,7 +159,7 @@ def environment() -> dict[str, object]:
             "kind": device.device_kind,
             "machine": platform.machine(),
             "system": platform.system(),
-            "cores": len(usable_cores()),
+            "cores": os.cpu_count(),
         },
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "commit": commit(),

@@ -17,7 +17,7 @@ HARNESS = tuple(
     f"experiments.{name}"
     for name in (
         *("cli", "commands", "claims", "report"),
-        *("registry", "planning", "sweep", "ledger", "store", "sources"),
+        *("registry", "planning", "sweep", "tasks", "ledger", "agenda", "store", "sources"),
     )
 )
 

@@ -1,18 +1,30 @@
 """Cells → any `concurrent.futures` executor → store; a row depends on nothing but its cell."""
 
+import itertools
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from experiments import runtime, store, tasks
+from experiments import planning, runtime, store, tasks
+from experiments.agenda import Agenda
 from experiments.ledger import LOST, Ledger, Outcome, Result
-from experiments.planning import Plan
+from experiments.planning import Plan, Request
+
+LOOK = 5.0  # seconds after which to see whether there are more workers now
 
 
 @contextmanager
@@ -36,89 +48,112 @@ def process_pool(workers: int | None = None) -> Iterator[Executor]:
     pool.shutdown()
 
 
+def start(
+    requests: Sequence[Request], out: Path, *, workers: int | None = None, **said: Any
+) -> list[Result]:
+    """Plan and `run` on workers of this machine; only they import the experiments and jax.
+
+    `said` is what `run` takes besides. A worker without a plan to make makes one that another
+    makes: what it imports for that it needs soon.
+    """
+    _check_writable(requests, out)
+    with process_pool(workers) as pool:
+        count = max(len(requests), workers or len(runtime.usable_cores()))
+        plans = list(pool.map(planning.plan, itertools.islice(itertools.cycle(requests), count)))
+        return _run(plans[: len(requests)], out, pool, workers, borrowed=False, **said)
+
+
 def run(
     plans: Sequence[Plan],
     out: Path,
+    executor: Executor,
     *,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    workers: int | Callable[[], int] | None = None,
+    **said: Any,
+) -> list[Result]:
+    """Compute what is missing, all experiments in one executor, in the order of `Agenda`.
+
+    Args:
+        plans: what to compute.
+        out: the folder of tables.
+        executor: of your choice; the bytes are those of any other if each of its workers calls
+            `runtime.pin` before jax is imported there. It is not shut down.
+        workers: how many it has, or a function that says how many it has now; as many as there
+            are cores here if not given.
+        said: `command`, for the manifest, and `announce`, called as each table is written.
+    """
+    _check_writable(plans, out)
+    return _run(plans, out, executor, workers, borrowed=True, **said)
+
+
+def _check_writable(wanted: Sequence[Plan | Request], out: Path) -> None:
+    for one in wanted:
+        store.check_writable(out / one.name)
+
+
+def _run(
+    plans: Sequence[Plan],
+    out: Path,
+    pool: Executor,
+    workers: int | Callable[[], int] | None,
+    *,
+    borrowed: bool,
     command: str = "",
     announce: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """Compute what is missing, all experiments in one pool, the longest cells first.
-
-    An executor of your own gives the same bytes if each of its workers calls `runtime.pin`
-    before jax is imported there; say then how many `workers` it has. `announce` is called as each
-    experiment's table is written.
-    """
-    for plan in plans:
-        store.check_writable(out / plan.name)
     ledgers = [Ledger(plan, out) for plan in plans]
-    results = []
-
-    def close(ledger: Ledger) -> None:
+    complete, results = [ledger for ledger in ledgers if ledger.complete], []
+    count = workers if callable(workers) else lambda: workers or len(runtime.usable_cores())
+    for ledger in itertools.chain(complete, _computed(ledgers, pool, count, borrowed)):
         results.append(ledger.close(command))
         announce(results[-1])
-
-    for ledger in ledgers:
-        if not ledger.missing():
-            close(ledger)
-    if any(ledger.missing() for ledger in ledgers):
-        with nullcontext(executor) if executor else process_pool(workers) as pool:
-            share = workers or len(runtime.usable_cores())
-            for ledger in _computed(ledgers, pool, share, borrowed=executor is not None):
-                close(ledger)
     return results
 
 
 def _computed(
-    ledgers: Sequence[Ledger], pool: Executor, workers: int, borrowed: bool
+    ledgers: Sequence[Ledger], pool: Executor, workers: Callable[[], int], borrowed: bool
 ) -> Iterator[Ledger]:
-    """Each ledger with missing cells, once it has none.
+    """Each ledger with missing cells, once it has none; a task for every worker at any time.
 
     When it ends early, tasks of a borrowed executor are cancelled. Our own pool is shut down and
     cancels its own: its thread fails on tasks that others cancelled (cpython issue 107219).
     """
-    futures: dict[Future[list[Outcome]], tuple[Ledger, list[int]]] = {}
+    missing = ((ledger, *one) for ledger in ledgers for one in ledger.missing())
+    agenda = Agenda((ledger.plan.programs[k], cost, (ledger, k)) for ledger, cost, k in missing)
+    flying: dict[Future[Outcome], tuple[str, Ledger, int]] = {}
+    free: list[str] = []  # the last programs of workers that have nothing to do
     try:
-        for ledger, indices in dealt(ledgers, workers):
-            futures[_submit(pool, tasks.task(ledger, indices))] = ledger, indices
-        quiet, total = not sys.stderr.isatty(), sum(len(indices) for _, indices in futures.values())
-        with tqdm(total=total, unit="cell", disable=quiet) as bar:
-            for future in as_completed(futures):
-                ledger, indices = futures[future]
-                for index, outcome in zip(indices, _outcomes(future, len(indices)), strict=True):
-                    ledger.add(index, outcome)
-                bar.update(len(indices))
-                if not ledger.missing():
-                    yield ledger
+        with tqdm(total=len(agenda), unit="cell", disable=not sys.stderr.isatty()) as bar:
+            while agenda or flying:
+                while agenda and len(flying) < workers():
+                    program, (ledger, index) = agenda.take(free.pop() if free else None)
+                    future = _submit(pool, tasks.task(ledger, index))
+                    flying[future] = program, ledger, index
+                done, _ = wait(flying, timeout=LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    program, ledger, index = flying.pop(future)
+                    free.append(program)
+                    ledger.add(index, _outcome(future))
+                    bar.update()
+                    if ledger.complete:
+                        yield ledger
     finally:
-        for future in futures if borrowed else ():
+        for future in flying if borrowed else ():
             future.cancel()
 
 
-def dealt(ledgers: Sequence[Ledger], workers: int) -> list[tuple[Ledger, list[int]]]:
-    """The cells of each task, the longest tasks first, none above half of a worker's share."""
-    missing = [ledger.missing() for ledger in ledgers]
-    share = sum(cost for cells in missing for cost, _ in cells) / workers
-    limit = min(tasks.SECONDS, share / 2)
-    pairs = zip(ledgers, missing, strict=True)
-    found = [(ledger, own) for ledger, cells in pairs for own in tasks.portions(cells, limit)]
-    return [(ledger, cells) for ledger, (_, cells) in sorted(found, key=lambda pair: -pair[1][0])]
-
-
-def _submit(pool: Executor, task: tasks.Task) -> "Future[list[Outcome]]":
+def _submit(pool: Executor, task: tasks.Task) -> "Future[Outcome]":
     """A pool that broke meanwhile refuses the task; the future then says so like the others."""
     try:
         return pool.submit(tasks.compute, task)
     except BrokenExecutor as error:
-        refused: Future[list[Outcome]] = Future()
+        refused: Future[Outcome] = Future()
         refused.set_exception(error)
         return refused
 
 
-def _outcomes(future: "Future[list[Outcome]]", count: int) -> list[Outcome]:
+def _outcome(future: "Future[Outcome]") -> Outcome:
     try:
         return future.result()
     except BrokenExecutor:
-        return [LOST] * count
+        return LOST

@@ -140,7 +140,8 @@ def begin(key: PRNGKeyArray, side: int, schedule: Schedule) -> Training:
     network = Autoencoder(
         _tower(rng, pixels, numbers, *size), _tower(rng, numbers, pixels, *size), side
     )
-    return Training(network, _optimizer(schedule).init(eqx.filter(network, eqx.is_array)), 0, ())
+    memory = eqx.filter_jit(_optimizer(schedule).init)(eqx.filter(network, eqx.is_array))
+    return Training(network, memory, 0, ())
 
 
 def train(
@@ -264,4 +265,5 @@ def _drawn(rng: np.random.Generator, before: int, after: int, gain: float) -> Co
     By NumPy: one compilation a shape would take longer than a short training.
     """
     kernel = rng.standard_normal((3, 3, before, after)) * (gain / math.sqrt(9 * before))
-    return Convolution(jnp.asarray(kernel, jnp.float32), jnp.zeros(after, jnp.float32))
+    zeros = np.zeros(after, np.float32)
+    return Convolution(jnp.asarray(kernel.astype(np.float32)), jnp.asarray(zeros))

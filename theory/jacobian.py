@@ -71,6 +71,7 @@ def _divided(rows: Array, size: Array) -> Array:
     return rows / size[:, None].astype(rows.dtype)
 
 
+@jax.jit
 def lengths(rows: Array) -> Array:
     """Euclidean norms that neither over- nor underflow."""
     largest = jnp.max(jnp.abs(rows), axis=1)
@@ -78,6 +79,7 @@ def lengths(rows: Array) -> Array:
     return largest * jnp.linalg.norm(scaled, axis=1)
 
 
+@jax.jit
 def unit(rows: Array) -> Array:
     """Rows of length 1; a row of zeros stays one."""
     length = lengths(rows)[:, None]

@@ -136,7 +136,7 @@ def _lanczos(
     state = _begun(block, steps)
     state = loops.while_loop(lambda one: _unfinished(one, cycles), cycle, state)
     right = loops.map(lambda u: scaled(u)[0], state.leading) if wide else state.leading
-    return _completed(state, size, right, start)
+    return *_scaled(state, size), _orthonormal(_filled(right, start))
 
 
 class State(NamedTuple):
@@ -201,13 +201,17 @@ def _row(vectors: Array, j: Array) -> Array:
 
 
 @jax.jit
-def _completed(state: State, size: Array, right: Array, start: Array) -> tuple[Array, ...]:
-    """Values, errors and orthonormal right vectors; of a kernel, where any will do, the starts."""
+def _scaled(state: State, size: Array) -> tuple[Array, Array]:
+    """Values and errors of DT itself."""
+    return (state.value * size).T, (state.error * size).T
+
+
+@jax.jit
+def _filled(right: Array, start: Array) -> Array:
+    """Right vectors (points, count, m); of a kernel, where any will do, the starts."""
     right = jnp.moveaxis(right, 0, 1).astype(start.dtype)
     rows = unit(right.reshape(-1, right.shape[2])).reshape(right.shape)
-    empty = jnp.sum(rows**2, axis=2, keepdims=True) == 0
-    vectors = _orthonormal(jnp.where(empty, start, rows))
-    return (state.value * size).T, (state.error * size).T, vectors
+    return jnp.where(jnp.sum(rows**2, axis=2, keepdims=True) == 0, start, rows)
 
 
 @partial(jax.jit, static_argnames=("least", "band"))

@@ -45,9 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=text)
     text = "processes, one core each; the numbers do not depend on it (default: all cores)"
     parser.add_argument("--workers", type=positive, metavar="N", help=text)
-    name = argv[1] if len(argv) > 1 and argv[0] == "run" else ""
-    alone = len(argv) == 2 or (len(argv) > 2 and argv[2].startswith("-"))
-    if alone and name in registry.EXPERIMENTS:
+    name = argv[1] if len(argv) > 2 and argv[0] == "run" and argv[2].startswith("-") else ""
+    known = {option for action in parser._actions for option in action.option_strings} - {"--help"}
+    asked = {word.partition("=")[0] for word in argv[2:] if word.startswith("-")} - known
+    if asked and name in registry.EXPERIMENTS:  # an import of seconds, for these options only
         runtime.configure()
         _add_grid(parser, name, registry.load(name))
 
@@ -61,11 +62,13 @@ def act(args: argparse.Namespace) -> int:
     names = list(registry.EXPERIMENTS) if "all" in args.names else list(dict.fromkeys(args.names))
     given = {k.removeprefix(_GRID): v for k, v in vars(args).items() if k.startswith(_GRID)}
     overrides = {name: value for name, value in given.items() if value is not None}
-    plans = [planning.plan(name, args.preset, args.seed, overrides) for name in names]
-    command = shlex.join(["noncommit", *args.command_line])
-    options = {"workers": args.workers, "command": command}
-    results = sweep.run(
-        plans, args.out, announce=lambda r: print(r.summary(), flush=True), **options
+    requests = [planning.request(name, args.preset, args.seed, overrides) for name in names]
+    results = sweep.start(
+        requests,
+        args.out,
+        workers=args.workers,
+        command=shlex.join(["noncommit", *args.command_line]),
+        announce=lambda result: print(result.summary(), flush=True),
     )
     return int(any(result.count("error") for result in results))
 

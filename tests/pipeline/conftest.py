@@ -15,7 +15,7 @@ def toy(monkeypatch):
     monkeypatch.setattr(registry, "EXPERIMENTS", {"toy": "means of normals"})
 
     def plan(preset="quick", seed=0, **overrides):
-        return planning.plan("toy", preset, seed, overrides)
+        return planning.plan(planning.request("toy", preset, seed, overrides))
 
     return plan
 

@@ -1,12 +1,11 @@
 """The state of an unfinished cell: whole or set aside, and a training goes on to the same bits."""
 
-import pickle
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import planning, registry, store, sweep
+from experiments import planning, store, tasks
 from experiments.training import Recipe, trained
 from theory.transport import Schedule, Training
 
@@ -109,14 +108,12 @@ def in_short_chunks(key, start: Training, **options) -> Training:
 @pytest.mark.slow
 def test_a_stored_cell_leaves_no_state_behind(tmp_path):
     overrides = {"block": (), "nested": (), "trained": ("4 2",), "steps": 20, "effort": 0.01}
-    plan = planning.plan("depth_hierarchy", "quick", overrides=overrides)
+    plan = planning.plan(planning.request("depth_hierarchy", "quick", overrides=overrides))
     path = store.cell_path(tmp_path, plan.identities[0])
     path.parent.mkdir()
-    task = sweep.Task(
-        registry.module_name(plan.name), plan.identities[0], pickle.dumps(plan.cells[0]), path
-    )
+    task = tasks.Task(plan.module, (tasks.Piece(plan.identities[0], plan.cells[0], path),))
     left = store.Checkpoint(path).part("of-an-earlier-try")
     left.save(LEAVES)
-    outcome = sweep.compute(task)
+    (outcome,) = tasks.compute(task)
     assert outcome.error is None, outcome.traceback
     assert sorted(p.suffix for p in path.parent.iterdir()) == [".json", ".npz"]

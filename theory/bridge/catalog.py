@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from theory.bridge.archives import (
     WeightsDiffer,
@@ -166,9 +166,7 @@ def _set_aside(entry: Artifact, cached: Path) -> None:
 def _writing(entry: Artifact, cached: Path) -> Iterator[None]:
     """Hold the cache against other processes; a folder that refuses is WeightsUnavailable."""
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with (cached.parent / ".lock").open("a") as lock:
-            _exclusive(lock)
+        with held(cached.parent):
             yield
     except OSError as error:
         raise WeightsUnavailable(
@@ -177,15 +175,20 @@ def _writing(entry: Artifact, cached: Path) -> Iterator[None]:
         ) from error
 
 
-def _exclusive(lock: IO[str]) -> None:
-    """Wait for the lock; without one (Windows, some network disks) two downloads may race.
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make the folder, and hold it against other processes until they are done with it.
 
-    The race is harmless: both verify the same bytes and rename them into the same place.
+    Where nothing can be held (Windows, some network disks) two may do the same work: harmless,
+    since both make the same bytes and rename them into the same place. OSError from the folder.
     """
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
 
-        fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _remedy(entry: Artifact) -> str:

@@ -119,7 +119,7 @@ def crops(size: int, count: int, *, shrink: int = 1, names: Sequence[str] = NAME
         check_count(argument, value, 1)
     if isinstance(names, str) or not names or len(set(names)) < len(names):
         raise ValueError(f"expected a list of distinct photographs, at least one, got {names!r}")
-    pieces = [_pieces(_pixels(name), size, shrink) for name in names]
+    pieces = [_pieces(name, size, shrink) for name in names]
     turn = np.concatenate([np.arange(len(part)) for part in pieces])
     source = np.concatenate(
         [np.full(len(part), NAMES.index(name)) for part, name in zip(pieces, names, strict=True)]
@@ -133,8 +133,10 @@ def crops(size: int, count: int, *, shrink: int = 1, names: Sequence[str] = NAME
     return Crops(np.concatenate(pieces)[chosen], source[chosen])
 
 
-def _pieces(pixels: UInt8[np.ndarray, "height width 3"], size: int, shrink: int) -> np.ndarray:
+@functools.lru_cache(maxsize=len(NAMES))
+def _pieces(name: str, size: int, shrink: int) -> np.ndarray:
     """The structured squares of a centred grid, each place far from the places just before it."""
+    pixels = _pixels(name)
     side = size * shrink
     rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
     top, left = (pixels.shape[0] - rows * side) // 2, (pixels.shape[1] - columns * side) // 2
