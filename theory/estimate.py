@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 
 class Interval(NamedTuple):
@@ -43,7 +43,7 @@ class Estimate(eqx.Module):
         """
         check_probability(failure_probability)
         degrees = np.maximum(np.asarray(self.count) - 1, 1)
-        quantile = stats.t.isf(failure_probability / 2, degrees)
+        quantile = -special.stdtrit(degrees, failure_probability / 2)
         half = np.where(np.asarray(self.sem) == 0, 0.0, quantile * np.asarray(self.sem))
         half = half + np.asarray(self.bias) + 1e-12 * np.abs(self.value)
         return Interval(np.asarray(self.value) - half, np.asarray(self.value) + half)
@@ -126,8 +126,9 @@ def proportion_interval(estimate: Estimate, failure_probability: float = 1e-9) -
     trials = float(estimate.count)
     successes = round(float(estimate.value) * trials)
     tail = failure_probability / 2
-    lower = stats.beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
-    upper = stats.beta.isf(tail, successes + 1, trials - successes) if successes < trials else 1.0
+    failures = trials - successes
+    lower = special.betaincinv(successes, failures + 1, tail) if successes else 0.0
+    upper = special.betainccinv(successes + 1, failures, tail) if failures else 1.0
     return Interval(float(lower), float(upper))
 
 
