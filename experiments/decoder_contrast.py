@@ -101,7 +101,7 @@ PRESETS = {
         crops=32,
         most=8,
         modes=32,
-        training=200,
+        training=150,
         families=("step", "generator", "spectrum"),
     ),
     "paper": Grid(),

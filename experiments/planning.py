@@ -85,7 +85,7 @@ def _common(module: str) -> dict[str, Any]:
     import jax
 
     return {
-        "sources": sources.digest(module),
+        "sources": sources.imported_digest(module),
         "jax": jax.__version__,
         "dtype": runtime.dtype(),
         "format": store.FORMAT,

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import importlib.util
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 # They move rows about and judge or draw them; the numbers are made elsewhere.
@@ -87,15 +86,21 @@ def _locate(name: str) -> Path | None:
     return Path(spec.origin) if not rest and spec.origin and not spec.parent else None
 
 
-def _imports(path: Path, module: str) -> Iterator[str]:
-    """Names that may be modules: `from a import b` gives both a and a.b."""
+def _imports(path: Path, module: str) -> tuple[str, ...]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+    return _imported(path.read_bytes(), package)
+
+
+@functools.cache
+def _imported(source: bytes, package: str) -> tuple[str, ...]:
+    """Names that may be modules: `from a import b` gives both a and a.b."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += (base, *(f"{base}.{alias.name}" for alias in node.names))
+    return tuple(names)
