@@ -128,8 +128,8 @@ NAMED = (
     ),
     Replacement(
         "theory/estimate.py",
-        "stats.beta.isf(tail, successes + 1, trials - successes)",
-        "stats.beta.isf(tail, successes, trials - successes + 1)",
+        "special.betainccinv(successes + 1, failures, tail)",
+        "special.betainccinv(successes, failures + 1, tail)",
         "the upper end of Clopper and Pearson has the shape of the lower one",
         (ESTIMATE,),
     ),
