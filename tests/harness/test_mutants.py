@@ -169,9 +169,10 @@ def checkout(tmp_path: Path) -> Path:
     )
     (root / "theory/double.py").write_text("def double(x):\n    return 2 * x\n")
     (root / "tests/test_double.py").write_text(
-        "from theory.double import double\n\n\n"
+        "import pytest\n\nfrom theory.double import double\n\n\n"
         "def test_zero():\n    assert double(0) == 0\n\n\n"
-        "def test_three():\n    assert double(3) == 6\n"
+        "@pytest.mark.parametrize('x', ['κ ≤ [a::b/c]'])\n"
+        "def test_three(x):\n    assert double(3) == 6\n"
     )
     return root
 
@@ -181,12 +182,13 @@ def mutant(body: str) -> Mutant:
 
 
 TEST = "tests/test_double.py"
+THREE = TEST + "::test_three[\\u03ba \\u2264 [a::b/c]]"
 
 
 def test_the_first_failing_test_kills_and_the_outcome_is_kept(checkout: Path, tmp_path: Path):
     runner = Runner(checkout, tmp_path / "cache")
     found = runner.of(mutant("return 3 * x"), [TEST])
-    assert found[:2] == ("killed", f"{TEST}::test_three")
+    assert found[:2] == ("killed", THREE)
     assert runner.of(mutant("return 2 * x + 0"), [TEST])[:2] == ("survived", "")
     assert runner.of(mutant("return 3 * x"), [TEST]) == found  # to the tenth of a second: kept
     assert (checkout / "theory/double.py").read_text() == "def double(x):\n    return 2 * x\n"
@@ -219,11 +221,32 @@ def test_a_time_limit_kills_only_where_the_tests_end_without_the_fault(
     assert runner.of(mutant("while True: pass"), [TEST]).verdict == verdict
 
 
-def test_a_test_that_fails_without_the_fault_is_found(checkout: Path, tmp_path: Path):
-    broken = checkout / "tests/test_broken.py"
-    broken.write_text("def test():\n    assert 0\n")
-    names = [f"{TEST}::test_three", "tests/test_broken.py::test", f"{TEST}::test_zero[absent]"]
-    assert Runner(checkout, tmp_path / "cache").failing(names) == set(names[1:])
+def test_a_test_that_fails_without_the_fault_kills_nothing(checkout: Path, tmp_path: Path):
+    broken = "tests/test_broken.py"
+    (checkout / broken).write_text("def test():\n    assert 0\n")
+    found = Runner(checkout, tmp_path / "cache").of(mutant("return 3 * x"), [broken, TEST])
+    assert found[:2] == ("survived", f"{broken}::test fails anyhow")
+
+
+def test_what_killed_is_kept_while_its_file_is_the_same(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs = []
+
+    def run(self, mutant: Mutant | None, *rest: object) -> Outcome:
+        runs.append(mutant)
+        return Outcome(*(("killed", THREE) if mutant else ("survived", "")), 1.0)
+
+    monkeypatch.setattr(Runner, "_run", run)
+    runner = Runner(checkout, tmp_path / "cache")
+    other = checkout / "tests/test_other.py"
+    other.write_text("")
+    fault = mutant("return 3 * x")
+    for edited, ran in ((other, [fault, None]), (checkout / TEST, []), (other, [fault, None])):
+        assert runner.of(fault, ["tests/test_other.py", TEST]).killer == THREE
+        assert runs == ran
+        runs.clear()
+        edited.write_text(edited.read_text() + "\n")
 
 
 def test_weights_are_out_of_reach_of_a_mutant_and_compilations_are_shared(tmp_path: Path):

@@ -6,6 +6,7 @@ is shown, 95%.
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.mutants.drawn import COUNT, SEED, draw
 from tests.mutants.excluded import EQUIVALENT
 from tests.mutants.mutation import Mutant
 from tests.mutants.named import NAMED
-from tests.mutants.runner import Outcome, Runner
+from tests.mutants.runner import Outcome, Runner, copy_checkout
 from tests.mutants.selection import Imports
 from theory.bridge.catalog import cache_folder
 
@@ -28,17 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     given = parser.parse_args(arguments)
-    named = [one.mutant(ROOT) for one in NAMED]
-    drawn = draw(ROOT, COUNT, SEED)
-    wanted = [one for one in [*named, *drawn] if given.only in one.name]
-    found = outcomes(wanted, given.jobs)
+    with tempfile.TemporaryDirectory() as folder:  # as it is now, whoever edits it meanwhile
+        root = Path(folder, "checkout")
+        copy_checkout(ROOT, root)
+        named = [one.mutant(root) for one in NAMED]
+        drawn = draw(root, COUNT, SEED)
+        wanted = [one for one in [*named, *drawn] if given.only in one.name]
+        found = outcomes(root, wanted, given.jobs)
     parts = {"named": named, f"drawn by seed {SEED}": drawn}
     return max(report(title, part, found) for title, part in parts.items())
 
 
-def outcomes(mutants: Sequence[Mutant], jobs: int) -> dict[str, Outcome]:
-    """By name; a killer that fails without the fault too has killed nothing."""
-    imports, runner = Imports(ROOT), Runner(ROOT, cache_folder())
+def outcomes(root: Path, mutants: Sequence[Mutant], jobs: int) -> dict[str, Outcome]:
+    """What became of each mutant of the checkout at `root`, by name."""
+    imports, runner = Imports(root), Runner(root, cache_folder())
 
     def run(mutant: Mutant) -> Outcome:
         found = runner.of(mutant, imports.tests(mutant.file, mutant.tests))
@@ -47,12 +51,7 @@ def outcomes(mutants: Sequence[Mutant], jobs: int) -> dict[str, Outcome]:
 
     wanted = [mutant for mutant in mutants if mutant.name not in EQUIVALENT]
     with ThreadPoolExecutor(jobs) as pool:
-        found = dict(zip([m.name for m in wanted], pool.map(run, wanted), strict=True))
-    failing = runner.failing(sorted({one.killer for one in found.values() if "::" in one.killer}))
-    for name, one in found.items():
-        if one.killer in failing:
-            found[name] = one._replace(verdict="survived", killer=f"{one.killer} fails anyhow")
-    return found
+        return dict(zip([m.name for m in wanted], pool.map(run, wanted), strict=True))
 
 
 def report(title: str, mutants: Sequence[Mutant], found: dict[str, Outcome]) -> int:

@@ -62,51 +62,68 @@ class Runner:
         self.cache = shared_cache(cache)
 
     def of(self, mutant: Mutant, tests: Sequence[str]) -> Outcome:
-        """The outcome on a mutant, from an earlier run if its text and its tests are the same."""
+        """The outcome on a mutant, from an earlier run if its text and what decided are the same.
+
+        What decided is the file of the killing test, or all tests where none has killed.
+        """
         found = self._kept(mutant, tests)
         if found.verdict == "timeout":
             unharmed = self._kept(None, tests)
             if unharmed.verdict != "survived" or unharmed.seconds > self.seconds / 2:
                 return found._replace(verdict="survived", killer="no test within the time limit")
+        if found.verdict == "killed" and not self._passes(found.killer, tests):
+            return found._replace(verdict="survived", killer=f"{found.killer} fails anyhow")
         return found
 
     def _kept(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
-        path = self.outcomes / f"{self._key(mutant, tests)}.json"
+        words = [mutant.file, mutant.text] if mutant else ["no fault", *tests]
+        path = self.outcomes / f"{_digest(words)}.json"
         if path.exists():
-            return Outcome(*json.loads(path.read_text("utf-8")).values())
+            *fields, decided = json.loads(path.read_text("utf-8")).values()
+            found = Outcome(*fields)
+            if decided == self._decisive(found, tests):
+                return found
         found = self._run(mutant, tests)
-        partial = path.with_suffix(f".{threading.get_ident()}")
-        partial.write_text(json.dumps(found._asdict()), "utf-8")
-        partial.replace(path)
+        _write(path, found._asdict() | {"decided": self._decisive(found, tests)})
         return found
 
-    def failing(self, tests: Sequence[str]) -> set[str]:
-        """Those of the tests that do not pass without any fault, and so kill nothing.
+    def _decisive(self, found: Outcome, tests: Sequence[str]) -> str:
+        files = [found.killer.split("::")[0]] if found.killer.startswith("tests/") else tests
+        return _digest([found.verdict, *((self.root / file).read_text("utf-8") for file in files)])
 
-        Whole functions are run: pytest does not take every parameter back that it prints.
+    def _passes(self, killer: str, tests: Sequence[str]) -> bool:
+        """Whether what killed passes without the fault: else it has killed nothing.
+
+        One run for a killing test and a state of theory/; a file that did not import is imported,
+        and all tests are run where pytest itself had ended.
         """
-        functions = sorted({test.split("[")[0] for test in tests})
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, "copy")
-            copy_checkout(self.root, copy)
-            report = Path(folder, "report.xml")
-            self._pytest(copy, report, functions, [], len(functions) * self.seconds)
-            return set(tests) - {one for one, failed in _cases(report) if not failed}
+        files = [killer.split("::")[0]] if killer.startswith("tests/") else tests
+        sources = [self.root / file for file in files] + sorted(
+            (self.root / "theory").rglob("*.py")
+        )
+        path = self.outcomes / f"{_digest([killer, *(p.read_text('utf-8') for p in sources)])}.json"
+        if not path.exists():
+            options = ["--collect-only"] if killer in files else []
+            targets = [killer] if killer.startswith("tests/") else tests
+            _write(path, {"passes": self._run(None, targets, options).verdict == "survived"})
+        return json.loads(path.read_text("utf-8"))["passes"]
 
-    def _run(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
+    def _run(
+        self, mutant: Mutant | None, tests: Sequence[str], options: Sequence[str] = ()
+    ) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
             copy, report = Path(folder, "copy"), Path(folder, "report.xml")
             copy_checkout(self.root, copy)
             if mutant:
                 (copy / mutant.file).write_text(mutant.text, "utf-8")
             start = time.monotonic()
-            status = self._pytest(copy, report, tests, ["-x"], self.seconds)
+            status = self._pytest(copy, report, tests, ["-x", *options], self.seconds)
             seconds = round(time.monotonic() - start, 1)
             if status is None:
                 return Outcome("timeout", "", seconds)
             if status == 0:
                 return Outcome("survived", "", seconds)
-            failed = [one for one, failed in _cases(report) if failed]
+            failed = _failed(report)
             return Outcome("killed", failed[0] if failed else f"exit status {status}", seconds)
 
     def _pytest(
@@ -133,10 +150,16 @@ class Runner:
         finally:
             _end(process)
 
-    def _key(self, mutant: Mutant | None, tests: Sequence[str]) -> str:
-        words = [mutant.file, mutant.text, *tests] if mutant else ["no fault", *tests]
-        words += [(self.root / test).read_text("utf-8") for test in tests]
-        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    """As a whole or not at all: the run may be stopped at any time."""
+    partial = path.with_suffix(f".{threading.get_ident()}")
+    partial.write_text(json.dumps(content), "utf-8")
+    partial.replace(path)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -177,12 +200,13 @@ def shared_cache(cache: Path) -> Path:
     return own
 
 
-def _cases(report: Path) -> list[tuple[str, bool]]:
-    """The tests that were run, and whether each failed; none where pytest got to no report."""
+def _failed(report: Path) -> list[str]:
+    """The tests that failed; none where pytest got to no report."""
     if not report.exists():
         return []
     cases = ElementTree.parse(report).getroot().iter("testcase")
-    return [(_name(case), any(part.tag in ("failure", "error") for part in case)) for case in cases]
+    failed = (case for case in cases if any(part.tag in ("failure", "error") for part in case))
+    return [_name(case) for case in failed]
 
 
 def _name(case: ElementTree.Element) -> str:
