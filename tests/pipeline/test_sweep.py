@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from experiments import runtime, store, sweep
+from experiments import runtime, store, sweep, tasks
 from tests.pipeline import toy as toy_module
 
 
@@ -92,6 +92,40 @@ def test_the_longest_cells_go_first_and_the_grid_orders_the_rows(toy, tmp_path, 
     assert [row["modes"] for row in store.read_table(tmp_path / "toy.csv")] == [2, 4, 3]
 
 
+def test_a_cell_of_the_same_program_follows(toy, tmp_path, monkeypatch):
+    """Two programs of equal cost: a single worker does not go to and fro."""
+    order = []
+    measure = toy_module.measure
+    monkeypatch.setattr(toy_module, "measure", lambda c, k: order.append(c.scale) or measure(c, k))
+    monkeypatch.setattr(toy_module, "program", lambda cell: str(cell.scale), raising=False)
+    with ThreadPoolExecutor(1) as one:
+        sweep.run([toy(modes=(2, 3))], tmp_path, one, workers=1)
+    assert order in ([0.5, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.5])
+
+
+def test_workers_that_come_later_are_used(toy, tmp_path):
+    """As many tasks are under way as there are workers: one until three cells are stored."""
+    under_way, futures = [], []
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, *given, **named):
+            stored = len(list(tmp_path.glob("toy/*.json")))
+            futures.append(super().submit(*given, **named))
+            under_way.append((stored, sum(not future.done() for future in futures)))
+            return futures[-1]
+
+    with Watched(4) as pool:
+        plan = toy(modes=(2, 3, 4, 5), pause=0.1)
+        sweep.run(
+            [plan],
+            tmp_path,
+            pool,
+            workers=lambda: 4 if len([*tmp_path.glob("toy/*.json")]) > 2 else 1,
+        )
+    assert max(count for stored, count in under_way if stored < 3) == 1
+    assert max(count for _, count in under_way) == 4
+
+
 def test_a_damaged_cell_is_computed_again(toy, threads, tmp_path, capsys):
     plan = toy(label="arrays")
     sweep.run([plan], tmp_path, executor=threads)
@@ -170,28 +204,6 @@ def test_a_cell_holds_plain_finite_scalars():
 
 def test_a_source_that_changes_under_the_run_is_noticed(toy, threads, tmp_path, monkeypatch):
     plan = toy(modes=(2,), scales=(1.0,))
-    monkeypatch.setattr(sweep.sources, "imported_digest", lambda module: "other")
+    monkeypatch.setattr(tasks.sources, "imported_digest", lambda module: "other")
     (result,) = sweep.run([plan], tmp_path, executor=threads)
     assert "sources changed" in result.outcomes[0].error
-
-
-def order(costs, workers):
-    """The order in which cells of one grid are dealt."""
-    return [
-        index for _, index in sweep.dealt([(c, ("x", k)) for k, c in enumerate(costs)], workers)
-    ]
-
-
-def test_neighbours_of_the_grid_are_dealt_to_different_ends_of_the_queue():
-    """Equal costs: with two workers the halves alternate; another cost is not overtaken."""
-    assert order([1.0] * 5, 2) == [0, 3, 1, 4, 2]
-    assert order([1.0, 8.0, 1.1, 0.0], 1) == [1, 0, 2, 3]
-
-
-def test_neighbours_are_not_taken_up_together():
-    """Two long ones share what they compile: something else goes between, if there is any."""
-    assert order([1.0, 1.0, 8.0, 8.0], 2) == [2, 0, 3, 1]
-    assert order([8.0, 8.0, 8.0], 3) == [0, 2, 1]
-    pairs = [(8.0, ("x", 0)), (8.0, ("y", 1))]
-    assert sweep.dealt(pairs, 2) == [("x", 0), ("y", 1)]
-    assert sweep.dealt([], 2) == []
