@@ -77,13 +77,12 @@ class Autoencoder(eqx.Module):
 
     def encode(self, images: Images) -> Latents:
         """The latents of images; ValueError as `check_images`."""
-        shown = check_images(images, self.image_shape)
-        return self.encoder(_patches(shown - GREY)).reshape(len(shown), -1)
+        return _encoded(self.encoder, check_images(images, self.image_shape))
 
     def decode(self, z: Latents) -> Images:
         """The images of latents, not clipped; ValueError as `check_latents`."""
         latents = check_latents(z, self.dimension)
-        return _pixels(self.decoder(latents.reshape(-1, *self.latent_shape))) + GREY
+        return _decoded(self.decoder, latents.reshape(-1, *self.latent_shape))
 
 
 class Schedule(NamedTuple):
@@ -215,6 +214,16 @@ def _turned(key: PRNGKeyArray, x: Images) -> Images:
     ):
         x = jnp.where(coin, other(x), x)
     return x
+
+
+@eqx.filter_jit
+def _encoded(encoder: Tower, images: Images) -> Latents:
+    return encoder(_patches(images - GREY)).reshape(len(images), -1)
+
+
+@eqx.filter_jit
+def _decoded(decoder: Tower, grid: Grid) -> Images:
+    return _pixels(decoder(grid)) + GREY
 
 
 def _error(network: Autoencoder, x: Images) -> Float[Array, ""]:
