@@ -101,7 +101,7 @@ PRESETS = {
         crops=32,
         most=8,
         modes=32,
-        training=150,
+        training=200,
         families=("step", "generator", "spectrum"),
     ),
     "paper": Grid(),
@@ -151,9 +151,9 @@ def cost(cell: Cell) -> float:
     The first cell of an autoencoder trains it, and the others find it trained.
     """
     each = {"smollm2": 60.0, "taef2": 120.0, "super-resolver": 60.0, "pp-ocr": 10.0}
-    training = 8 + 0.02 * cell.training if cell.training and cell.family == FAMILIES[0] else 0.0
-    whole = each.get(cell.decoder, 5.0) + training
-    return whole / {"step": 1, "generator": 4, "spectrum": 2, "strip": 4}[cell.family]
+    share = {"step": 1, "generator": 4, "spectrum": 2, "strip": 4}[cell.family]
+    training = 8 + 0.02 * cell.training if cell.training and share == 1 else 0.0
+    return each.get(cell.decoder, 5.0) / share + training
 
 
 def program(cell: Cell) -> str:

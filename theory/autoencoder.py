@@ -139,7 +139,7 @@ def begin(key: PRNGKeyArray, side: int, schedule: Schedule) -> Training:
     network = Autoencoder(
         _tower(rng, pixels, numbers, *size), _tower(rng, numbers, pixels, *size), side
     )
-    memory = eqx.filter_jit(_optimizer(schedule).init)(eqx.filter(network, eqx.is_array))
+    memory = eqx.filter_jit(_optimizer(schedule).init)(_by_shape(network))
     return Training(network, memory, 0, ())
 
 
@@ -200,9 +200,8 @@ def _step(
     x = images[jax.random.randint(draw, (schedule.batch,), 0, len(images))]
     x = _turned(turn, x)
     loss, slope = eqx.filter_value_and_grad(_error)(network, x)
-    weights = eqx.filter(network, eqx.is_array)
-    change, memory = _optimizer(schedule).update(slope, memory, weights)
-    return eqx.apply_updates(network, change), memory, loss
+    change, memory = _optimizer(schedule).update(_by_shape(slope), memory, _by_shape(network))
+    return eqx.apply_updates(network, _one_by_one(change, slope)), memory, loss
 
 
 def _turned(key: PRNGKeyArray, x: Images) -> Images:
@@ -231,18 +230,32 @@ def _error(network: Autoencoder, x: Images) -> Float[Array, ""]:
 
 
 def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
-    """Muon on kernels as matrices (9·channels in, channels out), Adam on biases."""
+    """Muon on kernels as matrices (9·channels in, channels out), Adam on biases, all `_by_shape`."""
     rate = optax.cosine_decay_schedule(schedule.rate, schedule.steps)
     return contrib.muon(
         rate,
         adam_b2=0.99,
         adam_learning_rate=lambda step: ADAM * rate(step),
-        muon_weight_dimension_numbers=lambda network: jax.tree.map(_matrix, network),
+        muon_weight_dimension_numbers=lambda weights: jax.tree.map(_matrices, weights),
     )
 
 
-def _matrix(weights: Array) -> contrib.MuonDimensionNumbers | None:
-    return contrib.MuonDimensionNumbers((0, 1, 2), 3) if weights.ndim == 4 else None
+def _matrices(stack: Array) -> contrib.MuonDimensionNumbers | None:
+    return contrib.MuonDimensionNumbers((1, 2, 3), 4) if stack.ndim == 5 else None
+
+
+def _by_shape(network: Autoencoder) -> dict[str, Array]:
+    """Arrays of one shape stacked: they are made orthogonal together, and that compiles once."""
+    alike: dict[str, list[Array]] = {}
+    for array in jax.tree.leaves(eqx.filter(network, eqx.is_array)):
+        alike.setdefault(str(array.shape), []).append(array)
+    return {shape: jnp.stack(arrays) for shape, arrays in alike.items()}
+
+
+def _one_by_one(stacks: dict[str, Array], network: Autoencoder) -> Autoencoder:
+    """`_by_shape` undone, in the places of another network."""
+    arrays = {shape: iter(stack) for shape, stack in stacks.items()}
+    return jax.tree.map(lambda array: next(arrays[str(array.shape)]), network)
 
 
 def _patches(x: Images) -> Grid:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.kernels.test_compilation import compilations
 from theory.bridge import catalog
 from theory.bridge.corpus import english_sentences, english_text
 from theory.bridge.textgenrnn import LSTM, START, STRIDE, WINDOW, TextGenRNN
@@ -180,6 +181,15 @@ def test_nats_equal_a_plain_reading(pair, softness):
         window = np.vstack([window[1:], fed])
     got = model.nats(np.stack([tokens, tokens]), softness)
     np.testing.assert_allclose(got, [expected, expected], rtol=1e-4, atol=1e-4)
+
+
+def test_texts_of_other_lengths_compile_nothing(pair):
+    model, _ = pair
+    tokens = np.tile(model.encode(QUESTION), (2, 1))
+    model.nats(tokens[:, :12])
+    with compilations() as said:
+        model.nats(tokens[:, :20])
+    assert not [line for line in said if "_nats" in line]
 
 
 def test_a_question_is_predicted(real):

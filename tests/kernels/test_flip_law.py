@@ -14,6 +14,8 @@ from theory.mixture import Mixture
 from theory.partition import PowerDiagram, simplicial_cluster
 
 TWO = Mixture(np.array([[-1.0], [0.8]]), np.array([0.7, 0.5]), np.array([0.4, 0.6]))
+# The posterior mean is ½ beyond the mean of the rare mode, on whose other side ½ lies.
+RARE = Mixture(np.array([[-1.0], [1.0]]), 0.3, np.array([0.95, 0.05]))
 
 
 def parted(scale: float, threshold: float, cut: float, width: float, mean: float = 0.0) -> float:
@@ -50,21 +52,24 @@ def test_the_half_space_through_the_mean_is_arctan():
     assert flip_law.half_space_flips(0.5, 1.0) == pytest.approx((0.095914, 0.086129), abs=5e-7)
 
 
-def test_mixture_flips_mode_by_mode():
-    scale, threshold = 0.4, 0.2
-    got = flip_law.mixture_half_space_flips(TWO, scale, threshold)
+@pytest.mark.parametrize(("law", "scale", "threshold"), [(TWO, 0.4, 0.2), (RARE, 0.8, 0.5)])
+def test_mixture_flips_mode_by_mode(law: Mixture, scale: float, threshold: float):
+    got = flip_law.mixture_half_space_flips(law, scale, threshold)
     modes = list(
-        zip(TWO.means[:, 0].tolist(), TWO.widths.tolist(), TWO.masses.tolist(), strict=True)
+        zip(law.means[:, 0].tolist(), law.widths.tolist(), law.masses.tolist(), strict=True)
     )
     # Where the posterior mean of the law itself is c.
     low, high = -3.0, 3.0
     for _ in range(36):
         middle = (low + high) / 2
-        inner = float(TWO.posterior_mean(jnp.array([middle]), scale)[0])
+        inner = float(law.posterior_mean(jnp.array([middle]), scale)[0])
         low, high = (middle, high) if inner < threshold else (low, middle)
     for value, cut in ((got.raw, threshold), (got.mean, low)):
         exact = sum(m * parted(scale, threshold, cut, w, a) for a, w, m in modes)
         assert value == pytest.approx(exact, rel=1e-8)
+
+
+def test_a_mixture_of_one_mode_flips_as_a_half_space():
     one = Mixture(np.zeros((1, 1)), 1.0)
     assert flip_law.mixture_half_space_flips(one, 0.3, 0.7) == pytest.approx(
         flip_law.half_space_flips(0.3, 0.7), rel=1e-12

@@ -101,6 +101,14 @@ def test_circles_know_quadrants_and_their_second_order():
     )
 
 
+def test_arcs_leave_room_for_the_largest_of_unlike_noises():
+    """Crossings up to ω beyond an arc are looked for, at every noise: none is beyond the cuts."""
+    scales = np.array([0.01, 2.0])
+    found = circle_flips(fresh(18), orthants(2), scales, lines=1 << 9, replicates=40).rates()[0]
+    exact = np.array([flip_law.orthant_flips(2, s) for s in scales.tolist()])
+    check_mean(found, exact, FAILURE, resolution=0.08)
+
+
 # Routes against each other
 
 

@@ -87,6 +87,15 @@ def test_perplexity_of_samples_is_the_truth():
     assert CHAIN.perplexity([[1, 0], [1, 1]]).value == math.inf
 
 
+def test_transition_perplexity_is_that_of_the_transitions_alone():
+    tokens = [[0, 1, 2], [1, 1, 2], [2, 0, 0]]
+    nats = -np.log([0.2 * 0.5, 0.5 * 0.5, 0.3 * 0.7]) / 2
+    found = CHAIN.transition_perplexity(tokens)
+    assert found.value == pytest.approx(math.exp(nats.mean()), rel=1e-12)
+    assert found.sem == pytest.approx(found.value * nats.std(ddof=1) / math.sqrt(3), rel=1e-12)
+    assert CHAIN.transition_perplexity([[1, 0], [1, 1]]).value == math.inf
+
+
 @pytest.mark.parametrize("entropy", [0.3, 1.0, 2.0])
 def test_a_tempered_chain_has_the_entropy_rate_asked_for(entropy: float):
     chain = dirichlet_chain(jax.random.key(4), 16, 0.2)

@@ -65,6 +65,16 @@ def test_on_the_line_and_for_two_cells_the_quantiles_are_exact(modes: int, dimen
     assert found.trials == found.starts == {}
 
 
+def test_starts_are_balanced_before_they_are_judged(monkeypatch: pytest.MonkeyPatch):
+    """Three sites on a line, near or far: the same slabs of a third each, on the same lines."""
+    monkeypatch.setattr(minimal, "COMPACT", 0)  # no Lloyd, which would balance too
+    monkeypatch.setattr(minimal, "COARSEST", 0)
+    places = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    starts = {"near": 0.5 * places, "far": 1.1 * places}
+    trials = minimal.minimal(key(2), 3, 2, starts=starts, effort=0.01).trials
+    assert trials["near"] == pytest.approx(trials["far"], rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("modes", "dimension", "options", "said"),
     [

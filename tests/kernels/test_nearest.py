@@ -290,3 +290,15 @@ def test_classes_switched_off_and_padding_are_never_chosen(monkeypatch):
     got = diagram.nearest_facet(RNG.normal(size=(50, 6)))
     assert set(np.asarray(got.label)) | set(np.asarray(got.neighbour)) <= {3, 40, 69}
     assert np.isfinite(got.distance).all()
+
+
+def test_where_fewer_classes_are_on_than_are_decided_pruning_is_sure():
+    """It would be hidden by the screen, which is run on what is not sure."""
+    sites, x = RNG.normal(size=(70, 6)), RNG.normal(size=(50, 6))
+    offsets = np.full(70, -np.inf)
+    offsets[[3, 40, 69]] = 0.0
+    tables = jnp.asarray(sites), jnp.asarray(offsets)
+    screened = pruning.screen(*tables, jnp.arange(70))
+    label, sure = pruning.labels(*tables, screened, jnp.asarray(x), "float64")
+    assert sure.all()
+    np.testing.assert_array_equal(label, np.argmax(x @ sites.T + offsets, axis=1))

@@ -16,7 +16,7 @@ from theory.gaussian import pdf
 from theory.mixture import Mixture
 from theory.partition import PowerDiagram, simplicial_cluster
 from theory.rare import RareFlips, rare_flips, weighted_flips
-from theory.rare_area import facet_area
+from theory.rare_area import facet_area, hyperplanes
 from theory.rare_proposal import NOMINAL, SHARES, crossing, propose
 
 FAILURE = 1e-10  # a check; this file makes fewer than 50 of them
@@ -157,6 +157,26 @@ def test_what_crosses_one_hyperplane(c: float, edge: float):
     np.testing.assert_allclose(shape[0, 0, :2], mean, atol=0.02)
     spread = np.linalg.cholesky(np.cov(u[crossed], xi[crossed]) * 1.5)
     np.testing.assert_allclose(shape[0, 0, 2:], spread[[0, 1, 1], [0, 0, 1]], atol=0.02)
+
+
+def test_what_flips_the_posterior_mean_is_where_it_leaves_the_cell():
+    """For one mode μ(X) = τ²X/(τ² + s²), so that it meets the plane at c where X is at cv/τ²."""
+    width, scale, c = 0.8, 0.5, 0.6
+    line = PowerDiagram(np.array([[0.0], [1.0]]), [0.0, -c])
+    shape = np.asarray(propose(Mixture(np.zeros((1, 1)), width), line, scale).shape)[0, 1]
+    tables = np.array([[c]]), np.array([[c * (1 + (scale / width) ** 2)]]), np.array([[width]])
+    np.testing.assert_allclose(shape[4], crossing(*tables, scale)[1][0, 0], atol=2e-3)
+    assert np.abs(shape[3] - shape[4]).max() > 0.1  # raw noise, which meets it at c
+
+
+def test_hyperplanes_see_differences_of_sites_alone():
+    sites, offsets = np.asarray(readout().sites), readout().offsets
+    here, moved = (
+        hyperplanes(latents(0.35), PowerDiagram(sites + by, offsets)) for by in (0.0, [3.0, -1, 2])
+    )
+    for one, other in zip(here, moved, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    assert np.isfinite(here.threshold).mean() > 0.3
 
 
 def test_the_area_of_slabs_is_exact():
