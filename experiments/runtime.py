@@ -18,7 +18,6 @@ from typing import Any
 from experiments.store import canonical
 
 SOURCE = Path(__file__).resolve().parent.parent
-LONG = 0.1  # seconds of a compilation that is worth a file
 # A random draw takes LLVM 3 s at its highest level and 0.3 s at the next, for the same speed; the
 # older emitters compile a kernel in half the time, and may leave jaxlib after this release.
 QUICK = {"xla_backend_optimization_level": "2", "xla_llvm_disable_expensive_passes": "true"}
@@ -63,7 +62,7 @@ def keep_compilations() -> None:
     except OSError:
         return
     warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", LONG)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
