@@ -58,9 +58,6 @@ EQUIVALENT: dict[str, str] = {
         "both quadratures have converged: rates differ by 1.4e-14 of themselves at most, over "
         "distances 0.5 to 3, widths 0.1 to 2, noises 0.01 to 5 and masses 0.2 to 0.999"
     ),
-    "theory/transport/fit.py: steps: int = 3000 => steps: int = (2999)": (
-        "a length of training for callers who name none; what is trained keeps its promises at any"
-    ),
     "theory/bound.py: start = np.log(law) / 2 => start = np.log(law) / 3": (
         "where the minimisation of a convex function begins; it ends at the same minimum"
     ),
