@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -50,18 +51,37 @@ def process_pool(workers: int | None = None) -> Iterator[Executor]:
 
 
 def start(
-    requests: Sequence[Request], out: Path, *, workers: int | None = None, **said: Any
+    requests: Sequence[Request],
+    out: Path,
+    executor: Executor | None = None,
+    *,
+    workers: int | Callable[[], int] | None = None,
+    **said: Any,
 ) -> list[Result]:
-    """Plan and `run` on workers of this machine; only they import the experiments and jax.
+    """Plan and `run` on the workers; only they import the experiments and jax.
 
-    `said` is what `run` takes besides. A worker without a plan to make makes one that another
-    makes: what it imports for that it needs soon.
+    Arguments are those of `run`; without an executor there are `workers` processes here.
     """
     _check_writable(requests, out)
-    with process_pool(workers) as pool:
-        count = max(len(requests), workers or len(runtime.usable_cores()))
-        plans = list(pool.map(planning.plan, itertools.islice(itertools.cycle(requests), count)))
-        return _run(plans[: len(requests)], out, pool, workers, borrowed=False, **said)
+    count = _counted(workers)
+    if executor is not None:
+        plans = _planned(requests, executor, count())
+        return _run(plans, out, executor, count, borrowed=True, **said)
+    with process_pool(count()) as pool:
+        plans = _planned(requests, pool, count())
+        return _run(plans, out, pool, count, borrowed=False, **said)
+
+
+def _planned(requests: Sequence[Request], pool: Executor, workers: int) -> list[Plan]:
+    """A worker without a plan to make makes one that another makes: it needs the imports soon."""
+    asked = itertools.islice(itertools.cycle(requests), max(len(requests), workers))
+    return list(pool.map(planning.plan, asked))[: len(requests)]
+
+
+def _counted(workers: int | Callable[[], int] | None) -> Callable[[], int]:
+    """At least one: a cell that waits for the first worker is under way."""
+    given = workers if callable(workers) else lambda: workers or len(runtime.usable_cores())
+    return lambda: max(1, given())
 
 
 def run(
@@ -84,7 +104,7 @@ def run(
         said: `command`, for the manifest, and `announce`, called as each table is written.
     """
     _check_writable(plans, out)
-    return _run(plans, out, executor, workers, borrowed=True, **said)
+    return _run(plans, out, executor, _counted(workers), borrowed=True, **said)
 
 
 def _check_writable(wanted: Sequence[Plan | Request], out: Path) -> None:
@@ -96,7 +116,7 @@ def _run(
     plans: Sequence[Plan],
     out: Path,
     pool: Executor,
-    workers: int | Callable[[], int] | None,
+    workers: Callable[[], int],
     *,
     borrowed: bool,
     command: str = "",
@@ -104,8 +124,7 @@ def _run(
 ) -> list[Result]:
     ledgers = [Ledger(plan, out) for plan in plans]
     complete, results = [ledger for ledger in ledgers if ledger.complete], []
-    count = workers if callable(workers) else lambda: workers or len(runtime.usable_cores())
-    for ledger in itertools.chain(complete, _computed(ledgers, pool, count, borrowed)):
+    for ledger in itertools.chain(complete, _computed(ledgers, pool, workers, borrowed)):
         results.append(ledger.close(command))
         announce(results[-1])
     return results
@@ -126,7 +145,8 @@ def _computed(
     try:
         with tqdm(total=len(agenda), unit="cell", disable=not sys.stderr.isatty()) as bar:
             while agenda or flying:
-                while agenda and len(flying) < workers():
+                count = workers()
+                while agenda and len(flying) < count:
                     program, (ledger, index) = agenda.take(free.pop() if free else None)
                     future = _submit(pool, tasks.task(ledger, index))
                     flying[future] = program, ledger, index
@@ -154,7 +174,12 @@ def _submit(pool: Executor, task: tasks.Task) -> "Future[Outcome]":
 
 
 def _outcome(future: "Future[Outcome]") -> Outcome:
+    """Of an executor that fails in another way than our own pool the text is all we know."""
     try:
         return future.result()
     except BrokenExecutor:
         return LOST
+    except CancelledError:
+        raise OSError("the executor has cancelled a cell: run again for what is missing") from None
+    except Exception as error:  # dask's KilledWorker: the workers that took up this cell all died
+        return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))

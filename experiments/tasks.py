@@ -24,9 +24,9 @@ class Task:
 
 
 def task(ledger: Ledger, index: int) -> Task:
-    """The task of one cell of a ledger's plan."""
-    plan = ledger.plan
-    return Task(plan.module, plan.identities[index], plan.cells[index], ledger.paths[index])
+    """The task of one cell of a ledger's plan; a worker may be in another folder."""
+    plan, path = ledger.plan, ledger.paths[index].absolute()
+    return Task(plan.module, plan.identities[index], plan.cells[index], path)
 
 
 def compute(task: Task) -> Outcome:

@@ -1,6 +1,7 @@
 """`noncommit run`: experiments to tables."""
 
 import argparse
+import contextlib
 import math
 import shlex
 import types
@@ -22,6 +23,7 @@ examples:
   noncommit run few_step churn_sweep         several, on the same workers
   noncommit run interface_exact --seed 1 --out /tmp/results
   noncommit run interface_exact --help       the options of its grid
+  noncommit run all --scheduler tcp://head:8786    on a dask cluster (docs/cluster.md)
 
 The exit status is 1 if a cell failed; one that is not available here is only skipped."""
 PRESETS = ("quick", "default", "paper")
@@ -43,8 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=text)
     text = "root of all randomness, 0 to 2³² − 1 (default: 0)"
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=text)
+    where = parser.add_mutually_exclusive_group()
     text = "processes, one core each; the numbers do not depend on it (default: all cores)"
-    parser.add_argument("--workers", type=positive, metavar="N", help=text)
+    where.add_argument("--workers", type=positive, metavar="N", help=text)
+    text = "address of a dask scheduler, whose workers compute instead of processes here"
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=text)
     name = argv[1] if len(argv) > 2 and argv[0] == "run" and argv[2].startswith("-") else ""
     known = {option for action in parser._actions for option in action.option_strings} - {"--help"}
     asked = {word.partition("=")[0] for word in argv[2:] if word.startswith("-")} - known
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def act(args: argparse.Namespace) -> int:
     """Run and print one line an experiment."""
-    from experiments import planning, sweep
+    from experiments import cluster, planning, sweep
 
     for name in args.names:
         registry.choose("experiment", name, [*registry.EXPERIMENTS, "all"])
@@ -63,13 +68,18 @@ def act(args: argparse.Namespace) -> int:
     given = {k.removeprefix(_GRID): v for k, v in vars(args).items() if k.startswith(_GRID)}
     overrides = {name: value for name, value in given.items() if value is not None}
     requests = [planning.request(name, args.preset, args.seed, overrides) for name in names]
-    results = sweep.start(
-        requests,
-        args.out,
-        workers=args.workers,
-        command=shlex.join(["noncommit", *args.command_line]),
-        announce=lambda result: print(result.summary(), flush=True),
-    )
+    with contextlib.ExitStack() as stack:
+        executor, workers = None, args.workers
+        if args.scheduler:
+            executor, workers = stack.enter_context(cluster.cluster(args.scheduler, args.out))
+        results = sweep.start(
+            requests,
+            args.out,
+            executor,
+            workers=workers,
+            command=shlex.join(["noncommit", *args.command_line]),
+            announce=lambda result: print(result.summary(), flush=True),
+        )
     return int(any(result.count("error") for result in results))
 
 

@@ -1,0 +1,193 @@
+"""Sweeps on many machines: the executor of a dask cluster, and what it asks of the workers.
+
+Scheduler and workers are dask's own programs, started by whoever runs the cluster. Nothing is
+installed in them: each task comes with the terms of its run, and a worker that does not meet them
+passes it on. So workers may come late, and a command that dies leaves nothing behind.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tqdm import tqdm
+
+from experiments import runtime, store
+
+T = TypeVar("T")
+
+PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
+PATIENCE = 1.0  # seconds that a task stays with a worker that does not take it
+
+
+class Cluster(NamedTuple):
+    """What `sweep.run` takes: an executor, and a function that counts its workers now."""
+
+    executor: Executor
+    workers: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a worker must share with the command: sources, versions, the folder of tables.
+
+    `mark` is a file that the command has put into that folder, under a name of its own.
+    """
+
+    setup: tuple[tuple[str, str], ...]
+    mark: str
+
+    def fault(self, threads: int) -> str | None:
+        """Why a worker with that many threads, in this process, gets no cells; None if it does."""
+        if threads != 1:
+            return f"it has {threads} threads: start workers with --nthreads 1"
+        if os.environ.get("OMP_NUM_THREADS") != "1":  # read when distributed imported numpy
+            return "it may give NumPy more threads: use dask's nanny, or OMP_NUM_THREADS=1"
+        if "jax" in sys.modules and os.environ.get("NPROC") != "1":
+            return "it has imported jax before, with more threads: restart it"
+        for (what, wanted), (_, found) in zip(self.setup, setup(), strict=True):
+            if wanted != found:
+                versions = "" if what == "sources" else f" ({found}, not {wanted})"
+                return f"it began with other {what} than this command{versions}: restart it"
+        if not os.path.exists(self.mark):
+            return f"it does not see this command's folder {os.path.dirname(self.mark)}"
+        return None
+
+
+@contextmanager
+def cluster(address: str, out: Path) -> Iterator[Cluster]:
+    """The workers of a dask scheduler, which both live on afterwards; waits until there is one.
+
+    Args:
+        address: of the scheduler, tcp://HOST:PORT.
+        out: the folder of tables, under the same absolute path on all machines.
+
+    Raises:
+        ValueError: when dask is not installed, when the scheduler cannot import this package, or
+            when there are workers and none can be used.
+        OSError: when nobody answers at the address, or `out` cannot be written to.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError(
+            f"a scheduler is reached with the package distributed, which cannot be imported "
+            f"({error}); pip install 'noncommit[cluster]'"
+        ) from error
+    store.check_writable(out)
+    with (
+        tempfile.NamedTemporaryFile(prefix=".noncommit-", dir=out.absolute()) as mark,
+        Client(address, set_as_default=False) as client,
+    ):
+        terms = Terms(setup(), mark.name)
+        client.subscribe_topic(terms.mark, lambda event: _say(event[1]))
+        _look_around(client, terms)
+        yield Cluster(_Borrowed(client, terms), lambda: _count(client))
+
+
+def _look_around(client: Any, terms: Terms) -> None:
+    """Wait for a worker; name those that cannot be used, in a ValueError if they are all."""
+    address = client.scheduler.address
+    try:
+        client.run_on_scheduler(setup)
+    except ImportError as error:
+        raise ValueError(f"the scheduler {address} runs without noncommit ({error})") from error
+    if not _count(client):
+        _say(f"no workers at {address} yet: waiting for the first")
+        client.wait_for_workers(1)
+    answers = client.run(_fault, terms, on_error="return")
+    faults = [_refusal(worker, answer) for worker, answer in answers.items() if answer is not None]
+    if faults and len(faults) == len(answers):
+        raise ValueError(f"no worker of {address} can be used: {'; '.join(faults)}")
+    for fault in faults:
+        _say(fault)
+
+
+def _refusal(worker: str, fault: object) -> str:
+    return f"{worker} gets no cells: {fault}"
+
+
+def _count(client: Any) -> int:
+    return int(client.scheduler_info(n_workers=0)["n_workers"])
+
+
+class _Borrowed(Executor):
+    """The client's executor; every task passes `_enter`, also on workers that come later."""
+
+    def __init__(self, client: Any, terms: Terms) -> None:
+        self._pool = client.get_executor(pure=False)  # pure: equal tasks would be computed once
+        self._terms = terms
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **named: Any) -> "Future[T]":
+        """As of any executor."""
+        future: Future[T] = self._pool.submit(_enter, self._terms, call, *args, **named)
+        return future
+
+
+_met: set[Terms] = set()  # by the process that this is
+
+
+def _enter(terms: Terms, call: Callable[..., T], *args: Any, **named: Any) -> T:
+    """Make the call here, or pass it on to another worker and say why. Runs in a worker."""
+    from distributed import Reschedule, get_worker
+
+    if terms not in _met:
+        worker = get_worker()
+        if fault := terms.fault(worker.state.nthreads):
+            worker.log_event(terms.mark, _refusal(worker.address, fault))
+            time.sleep(PATIENCE)
+            raise Reschedule
+        _prepare()
+        _met.add(terms)
+    return call(*args, **named)
+
+
+def _fault(terms: Terms, dask_worker: Any) -> str | None:
+    """The same question before there is a task; dask gives the worker by this name."""
+    return terms.fault(dask_worker.state.nthreads)
+
+
+def _prepare() -> None:
+    """As `runtime.start_worker`, except that the operating system chooses the core.
+
+    It alone knows who else computes on this machine, and bits do not depend on the core.
+    """
+    cores = runtime.usable_cores()
+    runtime.pin(cores[0])
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    runtime.configure()
+    runtime.keep_compilations()
+
+
+@functools.cache
+def setup() -> tuple[tuple[str, str], ...]:
+    """Digest of the sources, and versions, as they were when this process first asked.
+
+    A worker asks before it imports an experiment, so it also notices an edit of what it imported.
+    """
+    total = hashlib.sha256()
+    for package in ("experiments", "theory"):
+        folder = runtime.SOURCE / package
+        for path in sorted(folder.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            total.update(f"{path.relative_to(folder)} {content}\n".encode())
+    python = ".".join(platform.python_version_tuple()[:2])
+    versions = ((name, importlib.metadata.version(name)) for name in PACKAGES)
+    return (("sources", total.hexdigest()), ("python", python), *versions)
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """Once each: a worker that passes tasks on says so with every task."""
+    tqdm.write(f"noncommit: {line}", file=sys.stderr)
