@@ -230,7 +230,7 @@ def _error(network: Autoencoder, x: Images) -> Float[Array, ""]:
 
 
 def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
-    """Muon on kernels as matrices (9·channels in, channels out), Adam on biases, all `_by_shape`."""
+    """Muon on kernels as matrices (9·channels in, channels out), Adam on biases, by shape."""
     rate = optax.cosine_decay_schedule(schedule.rate, schedule.steps)
     return contrib.muon(
         rate,

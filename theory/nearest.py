@@ -86,11 +86,15 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
         parts = []
         for start in range(0, len(rows), held):
             part = rows[start : start + held]
-            padded = jnp.pad(part, ((0, held - len(part)), (0, 0)), mode="edge")
-            parts.append([out[: len(part)] for out in kernel(padded)])
+            parts.append(kernel(part) if len(part) == held else _filled_up(kernel, part, held))
         return [jnp.concatenate(p) for p in zip(*parts, strict=True)]
 
     return run
+
+
+def _filled_up(kernel: Callable, part: Array, held: int) -> list[Array]:
+    padded = jnp.pad(part, ((0, held - len(part)), (0, 0)), mode="edge")
+    return [out[: len(part)] for out in kernel(padded)]
 
 
 def _widened(*arrays: Array) -> list[Array]:
