@@ -221,11 +221,24 @@ def test_a_time_limit_kills_only_where_the_tests_end_without_the_fault(
     assert runner.of(mutant("while True: pass"), [TEST]).verdict == verdict
 
 
-def test_a_test_that_fails_without_the_fault_kills_nothing(checkout: Path, tmp_path: Path):
+def test_tests_that_fail_without_the_fault_are_found(checkout: Path, tmp_path: Path):
     broken = "tests/test_broken.py"
-    (checkout / broken).write_text("def test():\n    assert 0\n")
-    found = Runner(checkout, tmp_path / "cache").of(mutant("return 3 * x"), [broken, TEST])
-    assert found[:2] == ("survived", f"{broken}::test fails anyhow")
+    (checkout / broken).write_text("import theory.absent\n")
+    (checkout / "tests/test_false.py").write_text("def test():\n    assert 0\n")
+    runner = Runner(checkout, tmp_path / "cache")
+    killers = [THREE, TEST, broken, "tests/test_false.py::test"]
+    assert runner.failing(killers) == set(killers[2:])
+
+
+def test_what_kills_without_the_fault_too_has_killed_nothing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    killers = {"3 * x": THREE, "4 * x": "tests/test_false.py::test"}
+    monkeypatch.setattr(Runner, "of", lambda _, m, tests: Outcome("killed", killers[m.name], 1.0))
+    monkeypatch.setattr(Runner, "failing", lambda _, given: {killers["4 * x"]} & set(given))
+    found = command.outcomes(checkout, [mutant(body) for body in killers], 1)
+    assert found["3 * x"][:2] == ("killed", THREE)
+    assert found["4 * x"][:2] == ("survived", "tests/test_false.py::test fails anyhow")
 
 
 def test_what_killed_is_kept_while_its_file_is_the_same(
@@ -233,20 +246,20 @@ def test_what_killed_is_kept_while_its_file_is_the_same(
 ):
     runs = []
 
-    def run(self, mutant: Mutant | None, *rest: object) -> Outcome:
-        runs.append(mutant)
-        return Outcome(*(("killed", THREE) if mutant else ("survived", "")), 1.0)
+    def run(self, mutant: Mutant, tests: list[str]) -> Outcome:
+        runs.append(tests)
+        return Outcome("killed", THREE, 1.0)
 
     monkeypatch.setattr(Runner, "_run", run)
     runner = Runner(checkout, tmp_path / "cache")
-    other = checkout / "tests/test_other.py"
-    other.write_text("")
-    fault = mutant("return 3 * x")
-    for edited, ran in ((other, [fault, None]), (checkout / TEST, []), (other, [fault, None])):
-        assert runner.of(fault, ["tests/test_other.py", TEST]).killer == THREE
+    other = "tests/test_other.py"
+    (checkout / other).write_text("")
+    # At first all its tests; none when another is edited; what killed it when that is.
+    for edited, ran in ((other, [[other, TEST]]), (TEST, []), (other, [[THREE]])):
+        assert runner.of(mutant("return 3 * x"), [other, TEST]).killer == THREE
         assert runs == ran
         runs.clear()
-        edited.write_text(edited.read_text() + "\n")
+        (checkout / edited).write_text((checkout / edited).read_text() + "\n")
 
 
 def test_weights_are_out_of_reach_of_a_mutant_and_compilations_are_shared(tmp_path: Path):

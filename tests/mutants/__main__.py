@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def outcomes(root: Path, mutants: Sequence[Mutant], jobs: int) -> dict[str, Outcome]:
-    """What became of each mutant of the checkout at `root`, by name."""
+    """By name; a killer that fails without the fault too has killed nothing."""
     imports, runner = Imports(root), Runner(root, cache_folder())
 
     def run(mutant: Mutant) -> Outcome:
@@ -51,7 +51,12 @@ def outcomes(root: Path, mutants: Sequence[Mutant], jobs: int) -> dict[str, Outc
 
     wanted = [mutant for mutant in mutants if mutant.name not in EQUIVALENT]
     with ThreadPoolExecutor(jobs) as pool:
-        return dict(zip([m.name for m in wanted], pool.map(run, wanted), strict=True))
+        found = dict(zip([m.name for m in wanted], pool.map(run, wanted), strict=True))
+    failing = runner.failing(sorted({o.killer for o in found.values() if o.verdict == "killed"}))
+    for name, one in found.items():
+        if one.killer in failing:
+            found[name] = one._replace(verdict="survived", killer=f"{one.killer} fails anyhow")
+    return found
 
 
 def report(title: str, mutants: Sequence[Mutant], found: dict[str, Outcome]) -> int:

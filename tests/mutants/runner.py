@@ -71,60 +71,75 @@ class Runner:
             unharmed = self._kept(None, tests)
             if unharmed.verdict != "survived" or unharmed.seconds > self.seconds / 2:
                 return found._replace(verdict="survived", killer="no test within the time limit")
-        if found.verdict == "killed" and not self._passes(found.killer, tests):
-            return found._replace(verdict="survived", killer=f"{found.killer} fails anyhow")
         return found
 
     def _kept(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
         words = [mutant.file, mutant.text] if mutant else ["no fault", *tests]
         path = self.outcomes / f"{_digest(words)}.json"
+        selections = [tests]
         if path.exists():
             *fields, decided = json.loads(path.read_text("utf-8")).values()
             found = Outcome(*fields)
             if decided == self._decisive(found, tests):
                 return found
-        found = self._run(mutant, tests)
+            if found.verdict == "killed":  # an edited file most often kills as before
+                selections.insert(0, [found.killer])
+        for selection in selections:
+            found = self._run(mutant, selection)
+            if found.verdict == "killed":
+                break
         _write(path, found._asdict() | {"decided": self._decisive(found, tests)})
         return found
 
     def _decisive(self, found: Outcome, tests: Sequence[str]) -> str:
-        files = [found.killer.split("::")[0]] if found.killer.startswith("tests/") else tests
-        return _digest([found.verdict, *((self.root / file).read_text("utf-8") for file in files)])
+        files = [found.killer.split("::")[0]] if found.verdict == "killed" else tests
+        texts = (self.root / file for file in files)
+        texts = (path.read_text("utf-8") if path.exists() else "" for path in texts)
+        return _digest([found.verdict, *texts])
 
-    def _passes(self, killer: str, tests: Sequence[str]) -> bool:
-        """Whether what killed passes without the fault: else it has killed nothing.
+    def failing(self, killers: Sequence[str]) -> set[str]:
+        """Those that do not pass without the fault, and so have killed nothing.
 
-        One run for a killing test and a state of theory/; a file that did not import is imported,
-        and all tests are run where pytest itself had ended.
+        One that has passed is not run again while its file and theory/ are the same.
         """
-        files = [killer.split("::")[0]] if killer.startswith("tests/") else tests
-        sources = [self.root / file for file in files] + sorted(
-            (self.root / "theory").rglob("*.py")
-        )
-        path = self.outcomes / f"{_digest([killer, *(p.read_text('utf-8') for p in sources)])}.json"
-        if not path.exists():
-            options = ["--collect-only"] if killer in files else []
-            targets = [killer] if killer.startswith("tests/") else tests
-            _write(path, {"passes": self._run(None, targets, options).verdict == "survived"})
-        return json.loads(path.read_text("utf-8"))["passes"]
+        theory = [path.read_text("utf-8") for path in sorted((self.root / "theory").rglob("*.py"))]
+        paths = {}
+        for killer in killers:
+            own = (self.root / killer.split("::")[0]).read_text("utf-8")
+            paths[killer] = self.outcomes / f"{_digest([killer, *theory, own])}.json"
+        unknown = [killer for killer, path in paths.items() if not path.exists()]
+        for killer in self._passing(unknown) if unknown else []:
+            _write(paths[killer], {"passes": True})
+        return {killer for killer, path in paths.items() if not path.exists()}
 
-    def _run(
-        self, mutant: Mutant | None, tests: Sequence[str], options: Sequence[str] = ()
-    ) -> Outcome:
+    def _passing(self, killers: Sequence[str]) -> list[str]:
+        """Those that pass without any fault, all run together; of a file, that some test does."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy, report = Path(folder, "copy"), Path(folder, "report.xml")
+            copy_checkout(self.root, copy)
+            options = ["--continue-on-collection-errors"]
+            self._pytest(copy, report, killers, options, len(killers) * self.seconds)
+            passed = {name for name, failed in _cases(report) if not failed}
+        passed |= {name.split("::")[0] for name in passed}
+        return [killer for killer in killers if killer in passed]
+
+    def _run(self, mutant: Mutant | None, tests: Sequence[str]) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
             copy, report = Path(folder, "copy"), Path(folder, "report.xml")
             copy_checkout(self.root, copy)
             if mutant:
                 (copy / mutant.file).write_text(mutant.text, "utf-8")
             start = time.monotonic()
-            status = self._pytest(copy, report, tests, ["-x", *options], self.seconds)
+            status = self._pytest(copy, report, tests, ["-x"], self.seconds)
             seconds = round(time.monotonic() - start, 1)
             if status is None:
                 return Outcome("timeout", "", seconds)
             if status == 0:
                 return Outcome("survived", "", seconds)
-            failed = _failed(report)
-            return Outcome("killed", failed[0] if failed else f"exit status {status}", seconds)
+            failed = [name for name, failed in _cases(report) if failed]
+            if not failed:
+                return Outcome("survived", f"pytest itself: exit status {status}", seconds)
+            return Outcome("killed", failed[0], seconds)
 
     def _pytest(
         self, copy: Path, report: Path, tests: Sequence[str], options: list[str], seconds: float
@@ -200,13 +215,12 @@ def shared_cache(cache: Path) -> Path:
     return own
 
 
-def _failed(report: Path) -> list[str]:
-    """The tests that failed; none where pytest got to no report."""
+def _cases(report: Path) -> list[tuple[str, bool]]:
+    """The tests that were run, and whether each failed; none where pytest got to no report."""
     if not report.exists():
         return []
     cases = ElementTree.parse(report).getroot().iter("testcase")
-    failed = (case for case in cases if any(part.tag in ("failure", "error") for part in case))
-    return [_name(case) for case in failed]
+    return [(_name(case), any(part.tag in ("failure", "error") for part in case)) for case in cases]
 
 
 def _name(case: ElementTree.Element) -> str:
