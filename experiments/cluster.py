@@ -8,11 +8,14 @@ passes it on. So workers may come late, and a command that dies leaves nothing b
 import functools
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
+import socket
 import sys
 import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -27,6 +30,7 @@ from experiments import runtime, store
 T = TypeVar("T")
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
+CONNECT = 10.0  # seconds for a scheduler to answer
 PATIENCE = 1.0  # seconds that a task stays with a worker that does not take it
 
 
@@ -73,8 +77,8 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
         out: the folder of tables, under the same absolute path on all machines.
 
     Raises:
-        ValueError: when dask is not installed, when the scheduler cannot import this package, or
-            when there are workers and none can be used.
+        ValueError: when dask is not installed, when the address is none, when the scheduler cannot
+            import this package, or when there are workers and none can be used.
         OSError: when nobody answers at the address, or `out` cannot be written to.
     """
     try:
@@ -84,7 +88,9 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
             f"a scheduler is reached with the package distributed, which cannot be imported "
             f"({error}); pip install 'noncommit[cluster]'"
         ) from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the error says enough
     store.check_writable(out)
+    _reach(address)
     with (
         tempfile.NamedTemporaryFile(prefix=".noncommit-", dir=out.absolute()) as mark,
         Client(address, set_as_default=False) as client,
@@ -93,6 +99,17 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
         client.subscribe_topic(terms.mark, lambda event: _say(event[1]))
         _look_around(client, terms)
         yield Cluster(_Borrowed(client, terms), lambda: _count(client))
+
+
+def _reach(address: str) -> None:
+    """An OSError at once: dask's client would try for half a minute and leave threads behind."""
+    where = urllib.parse.urlsplit(address)
+    if not where.hostname or not where.port:
+        raise ValueError(f"the address of a scheduler is tcp://HOST:PORT, not {address!r}")
+    try:
+        socket.create_connection((where.hostname, where.port), CONNECT).close()
+    except OSError as error:
+        raise OSError(f"no scheduler answers at {address}: {error.strerror or error}") from error
 
 
 def _look_around(client: Any, terms: Terms) -> None:

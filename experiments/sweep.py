@@ -180,6 +180,7 @@ def _outcome(future: "Future[Outcome]") -> Outcome:
     except BrokenExecutor:
         return LOST
     except CancelledError:
-        raise OSError("the executor has cancelled a cell: run again for what is missing") from None
+        lost = "the executor has cancelled a cell (its scheduler ended?)"
+        raise OSError(f"{lost}: run again for what is missing") from None
     except Exception as error:  # dask's KilledWorker: the workers that took up this cell all died
         return Outcome(error=" ".join(f"{type(error).__name__}: {error}".split()))

@@ -44,6 +44,10 @@ class Cluster:
         words = ["worker", self.address, "--no-nanny", "--nthreads", threads]
         return self._start(*words, "--local-directory", self.folder, "--memory-limit", 0)
 
+    def end(self):
+        """Of the scheduler; its workers end when they notice."""
+        self.processes[0].kill()
+
     def __enter__(self):
         return self
 
