@@ -62,16 +62,18 @@ def kill_in_flight(log, process):
 
 
 def check_disturbed_run(unbroken, folder, capsys):
-    """Three workers and one that does not fit; one is lost with its cell, another comes late."""
-    log, out = folder / "log", folder / "out"
-    with Cluster(folder, TOY_LOG=str(log), TOY_SECONDS="0.4") as computers:
+    """Three workers; one is lost with its cell, two come late, and one of these does not fit."""
+    log, out, gate = (folder / name for name in ("log", "out", "gate"))
+    with Cluster(folder, TOY_LOG=str(log), TOY_SECONDS="0.2", TOY_GATE=str(gate)) as computers:
         workers = [computers.worker() for _ in range(3)]
-        misfit = computers.worker(threads=2)
 
         def disturb():
             wait_for(lambda: len(events(log)) > 6)
             kill_in_flight(log, workers[0])
             workers.append(computers.worker())
+            computers.worker(threads=2)
+            wait_for(lambda: workers[3].pid in {process for _, process, _ in events(log)})
+            gate.touch()
 
         trouble = threading.Thread(target=disturb)
         trouble.start()
@@ -85,9 +87,7 @@ def check_disturbed_run(unbroken, folder, capsys):
     lost = in_flight(log, workers[0].pid)
     assert len(lost) == 1
     assert dict.fromkeys(lost, 2) == {cell: n for cell, n in begun.items() if n > 1}
-    computed = {process for _, process, _ in events(log)}
-    assert computed == {worker.pid for worker in workers}
-    assert misfit.pid not in computed
+    assert {process for _, process, _ in events(log)} == {worker.pid for worker in workers}
 
 
 def test_a_worker_is_lost_and_another_comes_late(registered, unbroken, tmp_path, capsys):
@@ -119,6 +119,16 @@ def test_ctrl_c_leaves_the_cluster_alive(registered, tmp_path, capsys):
         assert not [*out.glob(".noncommit*")]
         assert cli.main(words) == 0
     assert f"toy: {CELLS - kept} computed, {kept} already there" in capsys.readouterr().out
+
+
+def test_workers_of_which_none_fits_are_named(registered, tmp_path, capsys):
+    with Cluster(tmp_path) as computers:
+        computers.worker(threads=2)
+        where = ["--scheduler", computers.address, "--out", str(tmp_path)]
+        assert cli.main(["run", "toy", *where]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"noncommit: no worker of {computers.address} can be used: tcp://127.0")
+    assert line.endswith("gets no cells: it has 2 threads: start workers with --nthreads 1")
 
 
 def test_a_scheduler_that_ends_is_one_line(registered, tmp_path, capsys):
