@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from experiments import runtime
-from tests import ledger
+from tests import key_reuse, ledger
 from tests.ledger import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
@@ -18,7 +18,7 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedo
 jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
 
 runtime.configure()
-jax.config.update("jax_debug_key_reuse", True)
+key_reuse.watch()
 runtime.keep_compilations()
 ledger.watch()
 
