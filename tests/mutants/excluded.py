@@ -58,6 +58,10 @@ EQUIVALENT: dict[str, str] = {
         "both quadratures have converged: rates differ by 1.4e-14 of themselves at most, over "
         "distances 0.5 to 3, widths 0.1 to 2, noises 0.01 to 5 and masses 0.2 to 0.999"
     ),
+    "theory/bridge_identity.py: cut = float(pdf(special.ndtri(1 / 3))) => "
+    "cut = float(pdf(special.ndtri(2 / 3)))": (
+        "φ(Φ⁻¹(1/3)) = φ(Φ⁻¹(2/3)), since Φ⁻¹(1 − p) = −Φ⁻¹(p) and φ is even"
+    ),
     "theory/bound.py: start = np.log(law) / 2 => start = np.log(law) / 3": (
         "where the minimisation of a convex function begins; it ends at the same minimum"
     ),
