@@ -1,5 +1,6 @@
 """Strict modes for every test: checked shapes, float64, no key used twice, reproducible draws."""
 
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,6 +18,7 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedo
 
 jaxtyping.install_import_hook("theory", "beartype.beartype")  # before anything imports theory
 
+gc.disable()  # until all tests are collected
 runtime.configure()
 key_reuse.watch()
 runtime.keep_compilations()
@@ -30,6 +32,12 @@ settings.register_profile("soak", max_examples=25, database=None, **COMMON)  # s
 SEARCH = (Phase.explicit, Phase.generate)  # a mutant is dead whatever the least example is
 settings.register_profile("mutants", derandomize=True, max_examples=25, phases=SEARCH, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_finish() -> None:
+    """What the collection made stays to the end: garbage is not sought there, then or later."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,7 @@
 """The Fréchet distance: closed forms, 0 for the language's own latents, more for wrong ones."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -12,10 +14,18 @@ from theory.fidelity import Moments, frechet, frechet_distance, pair_moments
 from theory.language import Language, dirichlet_pairs, random_embeddings
 from theory.markov_chain import dirichlet_chain
 
-CHAIN = dirichlet_chain(jax.random.key(0), 12, 0.3)
-LANGUAGE = Language(CHAIN, random_embeddings(jax.random.key(1), 12, 4))
-TOKENS = np.asarray(LANGUAGE.sample(jax.random.key(2), 2000, 16))
-LATENTS = np.asarray(LANGUAGE.embeddings)[TOKENS]
+
+@cache
+def language() -> Language:
+    chain = dirichlet_chain(jax.random.key(0), 12, 0.3)
+    return Language(chain, random_embeddings(jax.random.key(1), 12, 4))
+
+
+@cache
+def latents() -> np.ndarray:
+    tokens = np.asarray(language().sample(jax.random.key(2), 2000, 16))
+    return np.asarray(language().embeddings)[tokens]
+
 
 spreads = reals((3,), 2.0).map(np.exp)
 
@@ -42,18 +52,18 @@ def test_the_plane_has_its_own_formula(first, second):
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_moments_are_those_of_many_pairs(order):
-    states = CHAIN if order == 1 else dirichlet_pairs(jax.random.key(3), 12, 0.5)
-    language = Language(states, LANGUAGE.embeddings, order)
-    tokens = np.asarray(language.sample(jax.random.key(4), 20_000, 2))
-    pairs = np.asarray(language.embeddings)[tokens].reshape(len(tokens), -1)
-    mean, covariance = pair_moments(language)
+    states = language().states if order == 1 else dirichlet_pairs(jax.random.key(3), 12, 0.5)
+    spoken = Language(states, language().embeddings, order)
+    tokens = np.asarray(spoken.sample(jax.random.key(4), 20_000, 2))
+    pairs = np.asarray(spoken.embeddings)[tokens].reshape(len(tokens), -1)
+    mean, covariance = pair_moments(spoken)
     reach = 6.2 / np.sqrt(len(pairs))
     assert np.abs(pairs.mean(axis=0) - mean).max() < reach * np.sqrt(np.diag(covariance).max())
     assert np.abs(np.cov(pairs.T) - covariance).max() < 2 * reach * np.abs(pairs).max() ** 2
 
 
 def test_the_languages_own_latents_are_at_zero():
-    found = frechet(LATENTS, LANGUAGE)
+    found = frechet(latents(), language())
     assert found.interval().contains(0)
     assert 0 <= found.value < 1e-3
     assert found.bias == pytest.approx(found.value, rel=0.8)  # all of it is bias
@@ -61,42 +71,44 @@ def test_the_languages_own_latents_are_at_zero():
 
 def test_the_bias_is_that_of_few_sequences():
     """Sets of 100 lie above 0 by their bias on average, and it falls as 1/N."""
-    few = [frechet(part, LANGUAGE) for part in np.split(LATENTS, 20)]
+    few = [frechet(part, language()) for part in np.split(latents(), 20)]
     mean = np.mean([one.value for one in few])
     assert np.mean([one.bias for one in few]) == pytest.approx(mean, rel=0.3)
-    assert mean == pytest.approx(20 * frechet(LATENTS, LANGUAGE).bias, rel=0.6)
+    assert mean == pytest.approx(20 * frechet(latents(), language()).bias, rel=0.6)
 
 
 @given(st.floats(-1.0, 2.0))
 def test_latents_on_another_scale_are_at_one_minus_it_squared(scale):
-    found = frechet(scale * LATENTS[:400], LANGUAGE)
+    found = frechet(scale * latents()[:400], language())
     assert found.interval().contains((1 - scale) ** 2 if scale >= 0 else _turned(scale))
 
 
 def _turned(scale):
     """cz with c < 0 has the covariance of |c|z and the opposite mean."""
-    mean, covariance = pair_moments(LANGUAGE)
+    mean, covariance = pair_moments(language())
     first, second = (mean**2).sum(), np.trace(covariance)
     return ((1 - scale) ** 2 * first + (1 + scale) ** 2 * second) / (first + second)
 
 
 def test_tokens_without_their_order_are_refuted():
     """The same tokens shuffled: single latents are right, pairs are not."""
-    mixed = np.random.default_rng(0).permuted(LATENTS.reshape(-1, 4), axis=0)
-    assert frechet(mixed.reshape(LATENTS.shape), LANGUAGE).interval().lower > 1e-3
+    mixed = np.random.default_rng(0).permuted(latents().reshape(-1, 4), axis=0)
+    assert frechet(mixed.reshape(latents().shape), language()).interval().lower > 1e-3
 
 
 def test_latents_at_zero_are_at_one():
-    found = frechet(np.zeros((8, 3, 4)), LANGUAGE)
+    found = frechet(np.zeros((8, 3, 4)), language())
     assert found.interval().contains(1)
 
 
 BAD = {
-    "latents have shape (N ≥ 4, L ≥ 2, 4), got (8, 4)": lambda: frechet(np.zeros((8, 4)), LANGUAGE),
-    "got (3, 5, 4)": lambda: frechet(np.zeros((3, 5, 4)), LANGUAGE),
-    "got (8, 1, 4)": lambda: frechet(np.zeros((8, 1, 4)), LANGUAGE),
-    "got (8, 5, 3)": lambda: frechet(np.zeros((8, 5, 3)), LANGUAGE),
-    "must be finite": lambda: frechet(np.full((8, 5, 4), np.nan), LANGUAGE),
+    "latents have shape (N ≥ 4, L ≥ 2, 4), got (8, 4)": lambda: frechet(
+        np.zeros((8, 4)), language()
+    ),
+    "got (3, 5, 4)": lambda: frechet(np.zeros((3, 5, 4)), language()),
+    "got (8, 1, 4)": lambda: frechet(np.zeros((8, 1, 4)), language()),
+    "got (8, 5, 3)": lambda: frechet(np.zeros((8, 5, 3)), language()),
+    "must be finite": lambda: frechet(np.full((8, 5, 4), np.nan), language()),
     "of one k, got [(2,), (2, 2), (3,), (3, 3)]": lambda: frechet_distance(
         Moments(np.zeros(2), np.eye(2)), Moments(np.zeros(3), np.eye(3))
     ),
