@@ -199,7 +199,16 @@ def test_a_mutant_that_does_not_import_is_dead(checkout: Path, tmp_path: Path):
     assert runner.of(mutant("return\nx = 1 / 0"), [TEST])[:2] == ("killed", TEST)
 
 
-def test_what_hangs_is_ended_with_what_it_started(checkout: Path, tmp_path: Path):
+def test_what_computes_for_too_long_is_ended(checkout: Path, tmp_path: Path):
+    (checkout / TEST).write_text("def test():\n    while True:\n        pass\n")
+    found = Runner(checkout, tmp_path / "cache", seconds=2.0)._run(mutant("return 0"), [TEST])
+    assert found.verdict == "timeout"
+
+
+def test_what_hangs_is_ended_with_what_it_started(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tests.mutants.runner.LOADED", 1)
     runner = Runner(checkout, tmp_path / "cache", seconds=2.0)
     hanging = checkout / TEST
     started = "import subprocess\n\nchild = subprocess.Popen(['sleep', '98765.4'])\n"
