@@ -1,105 +1,99 @@
-"""`python -m benchmarks`: seconds, flops, and the share of the matrix-product rate of each kernel.
+"""`python -m benchmarks [NAME…]`: kernels against their peers, in one run; `make bench`.
 
-The floor of a kernel is its matrix products alone, at the rate that one large float64 product
-reaches in the same run; the last column is time over floor.
+Writes OUT/bench/NAME.csv with its manifest, and draws OUT/figures/bench-*.svg. A peer that is not
+installed is skipped by name.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-from typing import NamedTuple
+import argparse
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from experiments import runtime
-from theory import perimeter
-from theory.gaussian import normal
-from theory.partition import PowerDiagram, simplicial_cluster
-from theory.tube import sandwich
-
-REPEATS = 7
-
-
-class Kernel(NamedTuple):
-    """A timed call and the flops of its matrix products."""
-
-    name: str
-    run: Callable[[], object]
-    flops: float
-
-
-def seconds(run: Callable[[], object]) -> list[float]:
-    """Sorted times of REPEATS calls after one that compiles."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        times.append(time.perf_counter() - start)
-    return sorted(times)
-
-
-def product_rate(size: int = 2048) -> float:
-    """Flops a second of one float64 matrix product."""
-    a = normal(jax.random.key(0), (size, size), "float64")
-    product = jax.jit(lambda x: x @ x)
-    return 2 * size**3 / statistics.median(seconds(lambda: product(a)))
-
-
-def kernels() -> list[Kernel]:
-    """The hot kernels at the sizes the experiments use, and a vocabulary-sized head."""
-    key = jax.random.key(1)
-    cluster = simplicial_cluster(256)
-    points = normal(key, (65536, 255), "float64")
-    rng = np.random.default_rng(0)
-    vocabulary = PowerDiagram(rng.normal(size=(16384, 256)).astype(np.float32))
-    latents = jnp.asarray(rng.normal(size=(512, 256)).astype(np.float32))
-    pair = 2.0 * 256 * 255
-    return [
-        Kernel("label, M=256 n=255", lambda: cluster.label(points), 65536 * pair),
-        Kernel("nearest facet, M=256 n=255", lambda: cluster.nearest_facet(points), 131072 * pair),
-        Kernel(
-            "nearest facet, M=16384 n=256, float32 head",
-            lambda: vocabulary.nearest_facet(latents),
-            3 * 512 * 2.0 * 16384 * 256,
-        ),
-        Kernel(
-            "sandwich, M=16384 n=256, float32 head",
-            lambda: sandwich(latents, vocabulary, 0.1)[1].value,
-            4 * 512 * 2.0 * 16384 * 256,
-        ),
-        Kernel(
-            "Crofton, M=256 n=255, 65536 lines",
-            lambda: perimeter.crofton(key, cluster, lines=65536).value,
-            131072 * pair,
-        ),
-        Kernel(
-            "tube, M=256 n=255, 65536 points",
-            lambda: perimeter.tube(key, cluster, samples=65536).value,
-            131072 * pair,
-        ),
-        Kernel(
-            "coarea, M=256 n=255, 65536 points",
-            lambda: perimeter.coarea(key, cluster, samples=65536).value,
-            65536 * 7 * pair,
-        ),
-    ]
+from benchmarks import harness
+from experiments import registry, runtime, store
+from experiments.store import Row
 
 
 def main() -> None:
-    """Print the table."""
-    runtime.configure()
-    rate = product_rate()
-    print(f"float64 matrix product: {rate / 1e9:.0f} Gflop/s on {jax.devices()[0]}")
-    print(f"{'kernel':45} {'median s':>9} {'spread s':>9} {'Gflop':>8} {'time/floor':>11}")
-    for kernel in kernels():
-        times = seconds(kernel.run)
-        median, spread = statistics.median(times), times[-1] - times[0]
-        floor = kernel.flops / rate
-        gflop = kernel.flops / 1e9
-        print(f"{kernel.name:45} {median:9.3f} {spread:9.3f} {gflop:8.1f} {median / floor:11.1f}")
+    """Measure the benchmarks named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(harness.BENCHMARKS)}; all if none")
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--size", choices=harness.SIZES, default="full")
+    parser.add_argument("--own", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.own:
+        name, size, number = args.own
+        print(json.dumps(harness.measure(name, size, int(number)), allow_nan=False))
+        return
+    try:
+        for name in args.name:
+            registry.choose("benchmark", name, harness.BENCHMARKS)
+        run(args.name or list(harness.BENCHMARKS), args.size, args.out / "bench")
+    except (ValueError, OSError) as error:
+        sys.exit(f"benchmarks: {error}")
+
+
+def run(names: list[str], size: str, out: Path) -> None:
+    """Every table named, after the product rate that it is held against."""
+    store.check_writable(out)
+    rates: dict[str, float] = {}
+    for name in dict.fromkeys(["product_rate", *names]):
+        benchmark = harness.module(name)
+        if hasattr(benchmark, "prepare"):
+            benchmark.prepare(size)
+        rows, skipped = harness.table(name, size, rates)
+        if name == "product_rate":
+            rates = fastest(rows)
+        facts = manifest(name, size, rows, skipped, rates)
+        if name == "product_rate" and name not in names:
+            continue  # measured for the others' sake: their manifests name it
+        print(harness.write(out, name, rows, facts))
+        if hasattr(benchmark, "summary"):
+            print(harness.write(out, f"{name}_summary", benchmark.summary(rows), facts))
+
+
+def fastest(rows: list[Row]) -> dict[str, float]:
+    """Gflop/s of the fastest product in each dtype."""
+    rates: dict[str, float] = {}
+    for row in rows:
+        dtype, rate = str(row["dtype"]), float(row["gflop_per_second"] or 0)
+        rates[dtype] = max(rate, rates.get(dtype, 0.0))
+    return rates
+
+
+def manifest(
+    name: str, size: str, rows: list[Row], skipped: list[Row], rates: dict[str, float]
+) -> dict[str, Any]:
+    """What the numbers were measured with."""
+    libraries = sorted({str(row["library"]) for row in rows} - {harness.OURS})
+    facts = runtime.environment()
+    versions = facts["versions"]
+    assert isinstance(versions, dict)
+    versions |= {library: importlib.metadata.version(library) for library in libraries}
+    return facts | {
+        "benchmark": name,
+        "summary": harness.BENCHMARKS[name],
+        "size": size,
+        "command": f"python -m benchmarks {name} --size {size}",
+        "threads": len(runtime.usable_cores()),
+        "processor": processor(),
+        "xla_flags": " ".join(f"--{k}={v}" for k, v in (runtime.QUICK).items()),
+        "gflop_per_second_of_a_product": rates,
+        "skipped": skipped,
+    }
+
+
+def processor() -> str:
+    """The processor's own name, where the operating system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return ""
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "")
 
 
 if __name__ == "__main__":

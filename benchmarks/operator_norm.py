@@ -1,12 +1,10 @@
-"""`python -m benchmarks.operator_norm`: ‖DT‖_op by `operator_norms` against dense Jacobians.
+"""‖DT‖_op by `operator_norms` against dense Jacobians and their singular values.
 
-T is a network 256 → 256 of two layers with random weights, at 1024 points. Dense: `jax.jacrev` of
-every point, then singular values or, cheaper and good enough for the largest, the eigenvalues of
-the Gram matrix; its cost is in proportion to the points, so it is timed on a share of them.
+T is a network n → n of two layers with random weights. Dense Jacobians cost in proportion to the
+points, so they are timed on a part of them; the answers are held against singular values in
+float64 of the same points.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -16,13 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments import runtime
-from theory.gaussian import normal
-from theory.stiffness import KRYLOV, operator_norms
+from benchmarks.harness import OURS, Contender, Entry, Run
+from experiments.store import Row
+from theory.stiffness import operator_norms
 
-SIZE, POINTS, SHARE = 256, 1024, 16
-REPEATS, DENSE_REPEATS = 9, 3
+SHARE = 32
 TOLERANCE = 1e-3
+SHAPES: dict[str, Row] = {
+    "full": {"side": 256, "points": 1024},
+    "tiny": {"side": 8, "points": 64},
+}
+DTYPES = ("float32", "float64")
 
 
 class Network(eqx.Module):
@@ -37,49 +39,63 @@ class Network(eqx.Module):
         return self.last @ jnp.tanh(self.first @ x + self.shift)
 
 
-def median(run: Callable[[], object], repeats: int) -> float:
-    """Median seconds of a call, after one that compiles."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def entries(size: str) -> list[Entry]:
+    """Every contender in both dtypes."""
+    return [Entry(name, [SHAPES[size] | {"dtype": d}]) for d in DTYPES for name in CONTENDERS]
 
 
-def product_rate(dtype: str, size: int = 2048) -> float:
-    """Flops a second of one matrix product."""
-    a = normal(jax.random.key(0), (size, size), dtype)
-    product = jax.jit(lambda x: x @ x)
-    return 2 * size**3 / median(lambda: product(a), REPEATS)
+def _arrays(side: int, points: int, dtype: str) -> list[np.ndarray]:
+    """A, a, B with entries N(0, 1/n), and points of γ."""
+    rng = np.random.default_rng(1)
+    shapes = (side, side), (side,), (side, side)
+    weights = [rng.normal(size=shape) / side**0.5 for shape in shapes]
+    return [a.astype(dtype) for a in (*weights, rng.normal(size=(points, side)))]
 
 
-def random_network(dtype: str) -> Network:
-    """Weights N(0, 1/256)."""
-    keys = jax.random.split(jax.random.key(1), 3)
-    shapes = (SIZE, SIZE), (SIZE,), (SIZE, SIZE)
-    weights = [normal(k, s, dtype) / SIZE**0.5 for k, s in zip(keys, shapes, strict=True)]
-    return Network(*weights)
+def _pull_flops(side: int) -> float:
+    """Of one product with DT or DTᵀ."""
+    return 4.0 * side**2
+
+
+def _facts(side: int, points: int, answers: list[np.ndarray], _: float) -> dict[str, float]:
+    """The largest relative difference from singular values in float64."""
+    *weights, x = _arrays(side, points, "float64")
+    few = jnp.asarray(x[: points // SHARE])
+    exact = np.asarray(singular_values(Network(*map(jnp.asarray, weights)), few))
+    return {"error": float(np.abs(answers[-1][: len(exact)] / exact - 1).max())}
 
 
 @eqx.filter_jit
-def by_singular_values(transport: Network, x: Array) -> Array:
+def singular_values(transport: Network, x: Array) -> Array:
     """The largest singular value of each Jacobian."""
     return jnp.linalg.svdvals(jax.vmap(jax.jacrev(transport))(x))[:, 0]
 
 
 @eqx.filter_jit
-def by_gram_matrix(transport: Network, x: Array) -> Array:
-    """The root of the largest eigenvalue of each DTᵀDT."""
+def gram_values(transport: Network, x: Array) -> Array:
+    """The root of the largest eigenvalue of each DTᵀDT: cheaper, and accurate for the largest."""
     jacobian = jax.vmap(jax.jacrev(transport))(x)
     gram = jnp.einsum("pij,pik->pjk", jacobian, jacobian)
     return jnp.sqrt(jnp.linalg.eigvalsh(gram)[:, -1])
 
 
+def _theory(side: int, points: int, dtype: str) -> Run:
+    """Its products are those of the fewest cycles that the slowest point needs."""
+    *weights, x = map(jnp.asarray, _arrays(side, points, dtype))
+    transport, key = Network(*weights), jax.random.key(4)
+
+    def call(_: int) -> np.ndarray:
+        return np.asarray(operator_norms(key, transport, x, tolerance=TOLERANCE).value)
+
+    flops = points * 2 * _pull_flops(side) * products(transport, x)
+    return Run(call, flops, dtype, partial(_facts, side, points))
+
+
 def products(transport: Network, x: Array) -> int:
     """Products with DTᵀDT a point, by the fewest cycles that the slowest point needs."""
-    key, cycles = jax.random.key(2), 1
+    from theory.lanczos import KRYLOV
+
+    key, cycles = jax.random.key(4), 1
     while (lambda n: (n.error > TOLERANCE * n.value).any())(
         operator_norms(key, transport, x, tolerance=TOLERANCE, cycles=cycles)
     ):
@@ -88,28 +104,28 @@ def products(transport: Network, x: Array) -> int:
     return KRYLOV + 1 + cycles * (KRYLOV + 1 - KRYLOV // 4)
 
 
-def compare(dtype: str) -> None:
-    """Print times, ratios, agreement, and time over the floor of the matrix products."""
-    transport, x = random_network(dtype), normal(jax.random.key(3), (POINTS, SIZE), dtype)
-    key = jax.random.key(4)
-    run = lambda: operator_norms(key, transport, x, tolerance=TOLERANCE).value  # noqa: E731
-    ours, rate = median(run, REPEATS), product_rate(dtype)
-    flops = POINTS * products(transport, x) * 2.0 * 4 * SIZE**2
-    print(f"{dtype}: operator_norms {ours:.3f} s for {POINTS} points, {flops / 1e9:.1f} Gflop of")
-    print(f"  products at {rate / 1e9:.0f} Gflop/s: time/floor {ours / (flops / rate):.1f}")
-    few, got = x[: POINTS // SHARE], run()[: POINTS // SHARE]
-    for name, dense in (("singular values", by_singular_values), ("Gram matrix", by_gram_matrix)):
-        took = SHARE * median(partial(dense, transport, few), DENSE_REPEATS)
-        apart = np.max(np.abs(got / np.asarray(dense(transport, few)) - 1))
-        print(f"  dense, {name}: {took:.1f} s, {took / ours:.0f}×; worst difference {apart:.1e}")
+def _dense(method: Callable[..., Array], side: int, points: int, dtype: str) -> Run:
+    *weights, x = map(jnp.asarray, _arrays(side, points, dtype))
+    transport, few = Network(*weights), x[: points // SHARE]
+    flops = points * (side * _pull_flops(side) + 8 / 3 * side**3)
+    call = lambda _: np.asarray(method(transport, few))  # noqa: E731
+    return Run(call, flops, dtype, partial(_facts, side, points), 1 / SHARE)
 
 
-def main() -> None:
-    """Compare in float32 and float64."""
-    runtime.configure()
-    for dtype in ("float32", "float64"):
-        compare(dtype)
+def _torch(side: int, points: int, dtype: str) -> Run:
+    import torch
+
+    first, shift, last, x = map(torch.from_numpy, _arrays(side, points, dtype))
+    transport = lambda x: last @ torch.tanh(first @ x + shift)  # noqa: E731
+    jacobian, few = torch.func.vmap(torch.func.jacrev(transport)), x[: points // SHARE]
+    flops = points * (side * _pull_flops(side) + 8 / 3 * side**3)
+    call = lambda _: torch.linalg.svdvals(jacobian(few))[:, 0].numpy()  # noqa: E731
+    return Run(call, flops, dtype, partial(_facts, side, points), 1 / SHARE)
 
 
-if __name__ == "__main__":
-    main()
+CONTENDERS = {
+    "noncommit": Contender(OURS, _theory),
+    "jacrev + SVD": Contender("jax", partial(_dense, singular_values)),
+    "jacrev + Gram": Contender("jax", partial(_dense, gram_values)),
+    "PyTorch": Contender("torch", _torch),
+}
