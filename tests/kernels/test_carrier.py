@@ -1,6 +1,7 @@
 """CCI of carriers with a known one, what they retain, and a rotation's DABI."""
 
 import math
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -34,15 +35,21 @@ READOUT = nearest_embedding(TABLE)
 LAW = Mixture(TABLE, WIDTH)
 COUNT = 4000
 ROWS_ON_LINE = 99  # one shape to compile
-LATENTS = np.asarray(LAW.sample(jax.random.key(0), COUNT)[0])
+
+
+@cache
+def drawn() -> np.ndarray:
+    """Latents of the law."""
+    return np.asarray(LAW.sample(jax.random.key(0), COUNT)[0])
 
 
 def fresh(number: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(77), number)
 
 
-def found(carrier, number: int = 0, latents=LATENTS, diagram=READOUT, **options):
-    return cci(fresh(number), carrier, latents, diagram, **options)
+def found(carrier, number: int = 0, latents=None, diagram=READOUT, **options):
+    rows = drawn() if latents is None else latents
+    return cci(fresh(number), carrier, rows, diagram, **options)
 
 
 def both(erasure) -> tuple[float, float]:
@@ -73,7 +80,7 @@ def test_a_hard_commit_and_a_constant_differ_in_retention_alone():
 
 
 def test_perturbations_are_half_the_margin_and_do_not_cross_it():
-    distance = np.asarray(READOUT.nearest_facet(LATENTS).distance)
+    distance = np.asarray(READOUT.nearest_facet(drawn()).distance)
     seen = []
 
     def watched(z):
@@ -97,9 +104,9 @@ def test_the_ratio_is_one_of_means_with_its_error():
     erasure = found(lambda z: z @ keep)
     check_mean(erasure.isotropic, 3 / 5, resolution=0.1)
     check_rejects(check_mean, erasure.isotropic, 2 / 3)
-    towards = TABLE[np.asarray(READOUT.nearest_facet(LATENTS).neighbour)]
-    towards = towards - TABLE[np.asarray(READOUT.label(LATENTS))]
-    square = np.asarray(READOUT.nearest_facet(LATENTS).distance) ** 2
+    towards = TABLE[np.asarray(READOUT.nearest_facet(drawn()).neighbour)]
+    towards = towards - TABLE[np.asarray(READOUT.label(drawn()))]
+    square = np.asarray(READOUT.nearest_facet(drawn()).distance) ** 2
     share = (towards[:, :2] ** 2).sum(axis=1) / (towards**2).sum(axis=1)
     wanted = 1 - (square * share).sum() / square.sum()
     assert erasure.normal.value == pytest.approx(wanted)
@@ -139,7 +146,7 @@ def between(s: float, after: float, sampler: str = "exact", churn: float = 0.0) 
 
 def test_a_denoising_step_is_the_posterior_mean_and_an_ode_step_carries_a_share():
     denoiser, key = MixtureDenoiser(LAW), jax.random.key(1)
-    x = jnp.asarray(LATENTS)
+    x = jnp.asarray(drawn())
     once = SamplerSteps(denoiser, **between(0.3, 0.0), key=key)
     np.testing.assert_allclose(once(x), LAW.posterior_mean(x, 0.3), atol=1e-10)
     part = found(SamplerSteps(denoiser, **between(0.2, 0.1), key=key))
@@ -149,7 +156,7 @@ def test_a_denoising_step_is_the_posterior_mean_and_an_ode_step_carries_a_share(
 
 def test_churn_draws_the_same_noise_at_both_ends():
     carrier = SamplerSteps(MixtureDenoiser(LAW), **between(0.3, 0.1, "churn", 1.0), key=fresh(3))
-    x = jnp.asarray(LATENTS)
+    x = jnp.asarray(drawn())
     np.testing.assert_array_equal(carrier(x), carrier(x))
     same = found(carrier)
     assert 0 < same.isotropic.value < 1
