@@ -1,8 +1,8 @@
 """Sweeps on many machines: the executor of a dask cluster, and what it asks of the workers.
 
 Scheduler and workers are dask's own programs, started by whoever runs the cluster. Nothing is
-installed in them: each task comes with the terms of its run, and a worker that does not meet them
-passes it on. So workers may come late, and a command that dies leaves nothing behind.
+installed in them: each task comes with the terms of its run, and a worker that comes late and does
+not meet them passes it on and is retired. A command that dies leaves nothing behind.
 """
 
 import functools
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax")
 CONNECT = 10.0  # seconds for a scheduler to answer
-PATIENCE = 1.0  # seconds that a task stays with a worker that does not take it
+PATIENCE = 1.0  # seconds for a worker that does not fit to be retired before its task moves on
 
 
 class Cluster(NamedTuple):
@@ -78,7 +78,7 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
 
     Raises:
         ValueError: when dask is not installed, when the address is none, when the scheduler cannot
-            import this package, or when there are workers and none can be used.
+            import this package, or when a worker that is there does not meet the `Terms`.
         OSError: when nobody answers at the address, or `out` cannot be written to.
     """
     try:
@@ -96,8 +96,8 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
         Client(address, set_as_default=False) as client,
     ):
         terms = Terms(setup(), mark.name)
-        client.subscribe_topic(terms.mark, lambda event: _say(event[1]))
         _look_around(client, terms)
+        client.subscribe_topic(terms.mark, functools.partial(_retire, client))
         yield Cluster(_Borrowed(client, terms), lambda: _count(client))
 
 
@@ -113,7 +113,7 @@ def _reach(address: str) -> None:
 
 
 def _look_around(client: Any, terms: Terms) -> None:
-    """Wait for a worker; name those that cannot be used, in a ValueError if they are all."""
+    """Wait for a worker; a ValueError that names those that do not meet the terms."""
     address = client.scheduler.address
     try:
         client.run_on_scheduler(setup)
@@ -123,15 +123,15 @@ def _look_around(client: Any, terms: Terms) -> None:
         _say(f"no workers at {address} yet: waiting for the first")
         client.wait_for_workers(1)
     answers = client.run(_fault, terms, on_error="return")
-    faults = [_refusal(worker, answer) for worker, answer in answers.items() if answer is not None]
-    if faults and len(faults) == len(answers):
-        raise ValueError(f"no worker of {address} can be used: {'; '.join(faults)}")
-    for fault in faults:
-        _say(fault)
+    if faults := [f"{worker}: {fault}" for worker, fault in answers.items() if fault is not None]:
+        raise ValueError(f"workers of {address} cannot be used: {'; '.join(faults)}")
 
 
-def _refusal(worker: str, fault: object) -> str:
-    return f"{worker} gets no cells: {fault}"
+async def _retire(client: Any, event: tuple[float, tuple[str, str]]) -> None:
+    """Else the scheduler may give what a worker has passed on to the same worker, for ever."""
+    worker, fault = event[1]
+    _say(f"{worker} is retired: {fault}")
+    await client.retire_workers([worker])
 
 
 def _count(client: Any) -> int:
@@ -161,7 +161,7 @@ def _enter(terms: Terms, call: Callable[..., T], *args: Any, **named: Any) -> T:
     if terms not in _met:
         worker = get_worker()
         if fault := terms.fault(worker.state.nthreads):
-            worker.log_event(terms.mark, _refusal(worker.address, fault))
+            worker.log_event(terms.mark, (worker.address, fault))
             time.sleep(PATIENCE)
             raise Reschedule
         _prepare()
@@ -206,5 +206,5 @@ def setup() -> tuple[tuple[str, str], ...]:
 
 @functools.cache
 def _say(line: str) -> None:
-    """Once each: a worker that passes tasks on says so with every task."""
+    """Once each: a worker may pass on several tasks before it is retired."""
     tqdm.write(f"noncommit: {line}", file=sys.stderr)

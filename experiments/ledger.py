@@ -58,6 +58,7 @@ class Ledger:
         self.started = time.perf_counter()
         self.paths = [store.cell_path(out, identity) for identity in plan.identities]
         self.outcomes: dict[int, Outcome] = {}
+        self._lost = False
         for index, (path, identity) in enumerate(zip(self.paths, plan.identities, strict=True)):
             if record := store.read_cell(path, identity):
                 self.outcomes[index] = Outcome(record, kept=True)
@@ -73,7 +74,8 @@ class Ledger:
 
     def add(self, index: int, outcome: Outcome) -> None:
         """Take in an outcome; skips and failures are named at once."""
-        repeated = outcome is LOST and LOST in self.outcomes.values()  # one death, many cells
+        repeated = outcome is LOST and self._lost  # one death, many cells
+        self._lost = self._lost or outcome is LOST
         self.outcomes[index] = outcome
         config = store.canonical(self.plan.configs[index])
         if outcome.skipped:

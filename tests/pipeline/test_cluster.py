@@ -7,12 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError, Executor, Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from experiments import cli, cluster, planning, registry, sweep
 from tests.pipeline.clusters import ROOT, Cluster, wait_for
+
+distributed = pytest.importorskip("distributed", reason="pip install 'noncommit[cluster]'")
 
 GRID = {"modes": tuple(range(2, 14)), "scales": (0.5, 1.0, 2.0)}
 CELLS = len(GRID["modes"]) * len(GRID["scales"])
@@ -71,8 +75,9 @@ def check_disturbed_run(unbroken, folder, capsys):
             wait_for(lambda: len(events(log)) > 6)
             kill_in_flight(log, workers[0])
             workers.append(computers.worker())
-            computers.worker(threads=2)
+            misfit = computers.worker(threads=2)
             wait_for(lambda: workers[3].pid in {process for _, process, _ in events(log)})
+            wait_for(lambda: misfit.poll() is not None)
             gate.touch()
 
         trouble = threading.Thread(target=disturb)
@@ -81,7 +86,9 @@ def check_disturbed_run(unbroken, folder, capsys):
         assert cli.main(["run", "logged", *WORDS, *where]) == 0
         trouble.join()
     assert (out / "logged.csv").read_bytes() == unbroken
-    assert f"logged: {CELLS} computed, 0 already there" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"logged: {CELLS} computed, 0 already there" in printed.out
+    assert "is retired: it has 2 threads: start workers with --nthreads 1\n" in printed.err
     begun = collections.Counter(cell for event, _, cell in events(log) if event == "began")
     assert len(begun) == CELLS
     lost = in_flight(log, workers[0].pid)
@@ -121,14 +128,14 @@ def test_ctrl_c_leaves_the_cluster_alive(registered, tmp_path, capsys):
     assert f"toy: {CELLS - kept} computed, {kept} already there" in capsys.readouterr().out
 
 
-def test_workers_of_which_none_fits_are_named(registered, tmp_path, capsys):
+def test_a_worker_that_does_not_fit_is_named(registered, tmp_path, capsys):
     with Cluster(tmp_path) as computers:
         computers.worker(threads=2)
         where = ["--scheduler", computers.address, "--out", str(tmp_path)]
         assert cli.main(["run", "toy", *where]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"noncommit: no worker of {computers.address} can be used: tcp://127.0")
-    assert line.endswith("gets no cells: it has 2 threads: start workers with --nthreads 1")
+    assert line.startswith(f"noncommit: workers of {computers.address} cannot be used: tcp://127.0")
+    assert line.endswith(": it has 2 threads: start workers with --nthreads 1")
 
 
 def test_a_scheduler_that_ends_is_one_line(registered, tmp_path, capsys):
@@ -181,6 +188,30 @@ def test_a_worker_of_other_sources_or_versions_is_told_what_differs(worker):
 def test_a_worker_in_another_file_system_is_told_so(worker, tmp_path):
     Path(worker.mark).unlink()
     assert worker.fault(threads=1) == f"it does not see this command's folder {tmp_path}"
+
+
+class Failing(Executor):
+    """Every task ends with the same error, as those of an executor that lost its workers do."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def submit(self, call, /, *args, **named):
+        future = Future()
+        future.set_exception(self.error)
+        return future
+
+
+def test_a_cell_that_kills_its_workers_is_named_and_the_others_go_on(toy, tmp_path, capsys):
+    killed = distributed.KilledWorker("cell", SimpleNamespace(address="tcp://lost:1"), 3)
+    (result,) = sweep.run([toy()], tmp_path, Failing(killed))
+    assert result.count("error") == 4
+    assert all("KilledWorker" in line for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_cancelled_cell_ends_the_run(toy, tmp_path):
+    with pytest.raises(OSError, match="run again for what is missing"):
+        sweep.run([toy()], tmp_path, Failing(CancelledError()))
 
 
 MISTAKES = {
