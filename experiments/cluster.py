@@ -97,7 +97,7 @@ def cluster(address: str, out: Path) -> Iterator[Cluster]:
     ):
         terms = Terms(setup(), mark.name)
         _look_around(client, terms)
-        client.subscribe_topic(terms.mark, functools.partial(_retire, client))
+        client.subscribe_topic(terms.mark, functools.partial(_retire, client, set()))
         yield Cluster(_Borrowed(client, terms), lambda: _count(client))
 
 
@@ -127,11 +127,13 @@ def _look_around(client: Any, terms: Terms) -> None:
         raise ValueError(f"workers of {address} cannot be used: {'; '.join(faults)}")
 
 
-async def _retire(client: Any, event: tuple[float, tuple[str, str]]) -> None:
+async def _retire(client: Any, retired: set[str], event: tuple[float, tuple[str, str]]) -> None:
     """Else the scheduler may give what a worker has passed on to the same worker, for ever."""
     worker, fault = event[1]
-    _say(f"{worker} is retired: {fault}")
-    await client.retire_workers([worker])
+    if worker not in retired:  # it may have passed on several tasks
+        retired.add(worker)
+        _say(f"{worker} is retired: {fault}")
+        await client.retire_workers([worker])
 
 
 def _count(client: Any) -> int:
@@ -204,7 +206,5 @@ def setup() -> tuple[tuple[str, str], ...]:
     return (("sources", total.hexdigest()), ("python", python), *versions)
 
 
-@functools.cache
 def _say(line: str) -> None:
-    """Once each: a worker may pass on several tasks before it is retired."""
     tqdm.write(f"noncommit: {line}", file=sys.stderr)

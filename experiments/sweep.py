@@ -60,22 +60,18 @@ def start(
 ) -> list[Result]:
     """Plan and `run` on the workers; only they import the experiments and jax.
 
-    Arguments are those of `run`; without an executor there are `workers` processes here.
+    Arguments are those of `run`; without an executor there are `workers` processes here. One of
+    these without a plan to make makes one that another makes: it needs the imports soon.
     """
     _check_writable(requests, out)
     count = _counted(workers)
     if executor is not None:
-        plans = _planned(requests, executor, count())
+        plans = list(executor.map(planning.plan, requests))
         return _run(plans, out, executor, count, borrowed=True, **said)
     with process_pool(count()) as pool:
-        plans = _planned(requests, pool, count())
+        asked = itertools.islice(itertools.cycle(requests), max(len(requests), count()))
+        plans = list(pool.map(planning.plan, asked))[: len(requests)]
         return _run(plans, out, pool, count, borrowed=False, **said)
-
-
-def _planned(requests: Sequence[Request], pool: Executor, workers: int) -> list[Plan]:
-    """A worker without a plan to make makes one that another makes: it needs the imports soon."""
-    asked = itertools.islice(itertools.cycle(requests), max(len(requests), workers))
-    return list(pool.map(planning.plan, asked))[: len(requests)]
 
 
 def _counted(workers: int | Callable[[], int] | None) -> Callable[[], int]:
