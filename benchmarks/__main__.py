@@ -6,6 +6,7 @@ installed is skipped by name.
 
 import argparse
 import importlib.metadata
+import io
 import json
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def main() -> None:
         for name in args.name:
             registry.choose("benchmark", name, harness.BENCHMARKS)
         run(args.name or list(harness.BENCHMARKS), args.size, args.out / "bench")
+        draw(args.out)
     except (ValueError, OSError) as error:
         sys.exit(f"benchmarks: {error}")
 
@@ -55,6 +57,23 @@ def run(names: list[str], size: str, out: Path) -> None:
             print(harness.write(out, f"{name}_summary", benchmark.summary(rows), facts))
 
 
+def draw(out: Path) -> None:
+    """Figures of all tables of benchmarks in `out`, as SVG and PNG; same tables, same bytes."""
+    import matplotlib
+
+    from figures import benchmarks
+
+    matplotlib.use("Agg")
+    store.check_writable(out / "figures")
+    tables = {path.stem: store.read_table(path) for path in sorted((out / "bench").glob("*.csv"))}
+    for name, figure in benchmarks.draw(tables).items():
+        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            buffer = io.BytesIO()
+            with matplotlib.rc_context({"svg.hashsalt": f"bench-{name}"}):
+                figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+            store.write_atomic(out / "figures" / f"bench-{name}.{kind}", buffer.getvalue())
+
+
 def fastest(rows: list[Row]) -> dict[str, float]:
     """Gflop/s of the fastest product in each dtype."""
     rates: dict[str, float] = {}
@@ -69,6 +88,7 @@ def manifest(
 ) -> dict[str, Any]:
     """What the numbers were measured with."""
     libraries = sorted({str(row["library"]) for row in rows} - {harness.OURS})
+    runtime.compile_quickly()  # so that the environment shows the flags of our contenders
     facts = runtime.environment()
     versions = facts["versions"]
     assert isinstance(versions, dict)
@@ -80,10 +100,20 @@ def manifest(
         "command": f"python -m benchmarks {name} --size {size}",
         "threads": len(runtime.usable_cores()),
         "processor": processor(),
-        "xla_flags": " ".join(f"--{k}={v}" for k, v in (runtime.QUICK).items()),
+        "blas": blas(),
         "gflop_per_second_of_a_product": rates,
         "skipped": skipped,
     }
+
+
+def blas() -> list[dict[str, Any]]:
+    """The kernels that NumPy's products run on, where threadpoolctl is there to ask."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
+    known = ("internal_api", "version", "architecture")
+    return [{name: pool.get(name) for name in known} for pool in threadpool_info()]
 
 
 def processor() -> str:

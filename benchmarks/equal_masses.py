@@ -18,17 +18,17 @@ from jax import lax
 from jax.scipy.special import ndtr
 from jaxtyping import Array
 
-from benchmarks.harness import OURS, Contender, Entry, Run
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 
 JUDGED = 2  # runs whose error is measured
 SCRAMBLES, PART = 8, 256  # independent point sets of a judgement, and points of it held at once
 BATCH = 1024  # points of a step of either peer
 # Lines of ours; steps of the peers; points that judge.
-CASES: dict[str, list[tuple[dict[str, int], tuple[int, ...], tuple[int, ...], int]]] = {
+CASES: dict[str, list[tuple[Case, tuple[int, ...], tuple[int, ...], int]]] = {
     "full": [
-        ({"modes": 16, "dimension": 4}, (1 << 12, 1 << 15, 1 << 18), (500, 5000, 20000), 1 << 16),
-        ({"modes": 64, "dimension": 16}, (1 << 13, 1 << 16, 1 << 18), (500, 5000, 20000), 1 << 16),
-        ({"modes": 256, "dimension": 16}, (1 << 13, 1 << 16, 1 << 18), (500, 2000, 8000), 1 << 15),
+        ({"modes": 16, "dimension": 4}, (1 << 12, 1 << 14, 1 << 17), (100, 400, 1600), 1 << 16),
+        ({"modes": 64, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1600), 1 << 16),
+        ({"modes": 256, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1200), 1 << 15),
     ],
     "tiny": [({"modes": 4, "dimension": 2}, (1 << 10,), (50,), 1 << 12)],
 }

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import OURS, Contender, Entry, Run
-from experiments.store import Row
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 
 FEW = 16  # sequences that hmmlearn is timed on: its cost is in proportion to them
 NOISE, SPREAD = 1.0, 1.0  # σ, and the spread of a coordinate of W; α = 1
-SHAPES: dict[str, Row] = {
+SHAPES: dict[str, Case] = {
     "full": {"vocabulary": 256, "length": 128, "batch": 256, "dimension": 16},
     "tiny": {"vocabulary": 8, "length": 5, "batch": 16, "dimension": 3},
 }

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import forward_backward, operator_norm
-from benchmarks.harness import OURS, Contender, Entry, Run
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 from experiments.store import Row
 from theory.estimate import Estimate, fit_power_law
 
 RANGE = 2.704  # the mean range of 7 normal numbers, in standard deviations
-BASES: dict[str, Row] = {
+BASES: dict[str, Case] = {
     "nearest facet": {"N": 16384, "M": 256, "n": 64},
     "Crofton": {"N": 16384, "M": 256, "n": 64},
     "balance": {"N": 16384, "M": 64, "n": 16},
@@ -24,7 +24,7 @@ BASES: dict[str, Row] = {
     "forward–backward": {"N": 128, "M": 128, "n": 64},
 }
 STEPS = {"full": (0.25, 0.5, 1, 2, 4), "tiny": (0.25, 0.5)}
-TINY = {"N": 64, "M": 16, "n": 8}
+TINY: Case = {"N": 64, "M": 16, "n": 8}
 
 
 def entries(size: str) -> list[Entry]:
@@ -33,7 +33,7 @@ def entries(size: str) -> list[Entry]:
     for kernel, base in BASES.items():
         held = {k: TINY[k] for k in base} if size == "tiny" else base
         for axis in base:
-            steps = [held | {axis: round(step * int(held[axis] or 0))} for step in STEPS[size]]
+            steps = [held | {axis: round(step * held[axis])} for step in STEPS[size]]
             found.append(Entry(kernel, [{"kernel": kernel, "axis": axis} | row for row in steps]))
     return found
 

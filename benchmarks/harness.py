@@ -35,6 +35,10 @@ BENCHMARKS = {
 }
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 OURS = "noncommit"
+GIVEN = dict(os.environ)  # as it was before this process asked anything of XLA
+
+
+Case = dict[str, Any]  # its fields, which a contender's set-up takes by name
 
 
 class Run(NamedTuple):
@@ -66,7 +70,7 @@ class Entry(NamedTuple):
     """Cases that one process measures, from small to large, so that its peak is the last one's."""
 
     contender: str
-    cases: Sequence[Row]
+    cases: Sequence[Case]
 
 
 def module(name: str) -> ModuleType:
@@ -147,7 +151,7 @@ def own_process(environment: Mapping[str, str], *arguments: str) -> Any:
 
 def threads() -> dict[str, str]:
     """The environment of a contender: as many threads as there are usable cores, in any library."""
-    return dict(os.environ) | dict.fromkeys(THREADS, str(len(runtime.usable_cores())))
+    return GIVEN | dict.fromkeys(THREADS, str(len(runtime.usable_cores())))
 
 
 def table(name: str, size: str, rates: Mapping[str, float]) -> tuple[list[Row], list[Row]]:

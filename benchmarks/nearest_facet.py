@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import OURS, Contender, Entry, Run
-from experiments.store import Row
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 
 BLOCK = 512  # rows of a dense product: the scores of a block are held, no more
 BRUTE = 64
-CASES: dict[str, list[Row]] = {
+CASES: dict[str, list[Case]] = {
     "full": [
         {"head": "smollm2", "modes": 49152, "dimension": 576, "rows": 2048},
         {"head": "random", "modes": 16384, "dimension": 256, "rows": 4096},

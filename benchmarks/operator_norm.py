@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from benchmarks.harness import OURS, Contender, Entry, Run
-from experiments.store import Row
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 from theory.stiffness import operator_norms
 
 SHARE = 32
 TOLERANCE = 1e-3
-SHAPES: dict[str, Row] = {
+SHAPES: dict[str, Case] = {
     "full": {"side": 256, "points": 1024},
     "tiny": {"side": 8, "points": 64},
 }

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import OURS, REPEATS, Contender, Entry, Run
+from benchmarks.harness import OURS, REPEATS, Case, Contender, Entry, Run
 
 MINUTE = 60.0
 REFERENCE = 0.0005  # standard error over value of the perimeter that the tube is held against
 WIDTHS = np.geomspace(1e-4, 0.1, 61)  # ε
 BLOCK = 1024  # points of the tube held at once
 # Of lines or points, so that a call takes about a second.
-CASES = {
+CASES: dict[str, list[tuple[Case, dict[str, int]]]] = {
     "full": [
         ({"modes": 64, "dimension": 8}, {"crofton": 1 << 19, "numpy": 1 << 21, "other": 1 << 19}),
         (

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Contender, Entry, Run
+from benchmarks.harness import Case, Contender, Entry, Run
 
-SIDES = {"full": 4096, "tiny": 64}
+SIDES = {"full": 2048, "tiny": 64}
 DTYPES = ("float32", "float64")
 
 
 def entries(size: str) -> list[Entry]:
     """Every library in both dtypes."""
-    cases = [{"side": SIDES[size], "dtype": dtype} for dtype in DTYPES]
+    cases: list[Case] = [{"side": SIDES[size], "dtype": dtype} for dtype in DTYPES]
     return [Entry(name, [case]) for case in cases for name in CONTENDERS]
 
 

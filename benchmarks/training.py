@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import OURS, Contender, Entry, Run
-from experiments.store import Row
+from benchmarks.harness import OURS, Case, Contender, Entry, Run
 
 LAYERS, STIFFNESS = 3, 16.0
-CASES: dict[str, Row] = {
+CASES: dict[str, Case] = {
     "full": {"modes": 64, "dimension": 16, "width": 64, "batch": 2048, "steps": 40},
     "tiny": {"modes": 4, "dimension": 2, "width": 4, "batch": 64, "steps": 4},
 }
@@ -96,7 +95,7 @@ def _loss(parameters: list[Any], x: Any, smoothing: float, done: float, schedule
     import torch
 
     parted = min(done / schedule.parting, 1)
-    softness = _geometric(*schedule.softness, min(done / 0.9, 1))
+    softness = _geometric(schedule.softness[0], schedule.softness[1], min(done / 0.9, 1))
     sharpness = _geometric(schedule.sharpness[0] / STIFFNESS, schedule.sharpness[1], parted)
     logits = STIFFNESS * _chain(parameters, x, smoothing)
     modes = logits.shape[1]

@@ -40,12 +40,13 @@ def right(name: str, row: dict) -> bool:
     if name == "nearest_facet":
         assert row.get("brute_wrong", 0) <= 0.05  # float32 of the dense forms may swap near ties
     if "value" in row:
-        reference = 1.3956  # of the code of 8 cells, by 4 million lines
-        near = abs(row["value"] / reference - 1)
-        return near <= 0.05 + (7 * row["value_sem"] + abs(row["bias"])) / reference
+        reference = 1.1905  # of the code of 8 cells: ± 0.0006, by a million of Crofton's lines
+        return abs(row["value"] - reference) <= 7 * row["value_sem"] + abs(row["bias"]) + 0.005
     return all(row[column] <= limit for column, limit in limits.items() if column in row)
 
 
+# ott-jax imports a library that announces its own end.
+@pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained")
 @pytest.mark.parametrize(("name", "number"), ENTRIES)
 def test_a_contender_gives_the_right_answer(name: str, number: int):
     entry = harness.module(name).entries("tiny")[number]
@@ -59,10 +60,9 @@ def test_a_contender_gives_the_right_answer(name: str, number: int):
 
 def test_training_is_the_same_in_both():
     """Losses of the first steps from one network, on points of their own."""
-    rows = [harness.measure("training", "tiny", number)[0] for number in (0,)]
     pytest.importorskip("torch")
-    rows += harness.measure("training", "tiny", 1)
-    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=0.1)
+    ours, theirs = (harness.measure("training", "tiny", number)[0] for number in range(2))
+    assert theirs["loss"] == pytest.approx(ours["loss"], rel=0.1)
 
 
 def test_the_judge_of_masses_knows_the_exact_ones():
@@ -85,12 +85,14 @@ def test_the_best_width_balances_bias_and_variance():
 
 
 def test_exponents_are_those_of_the_ladder():
-    steps = [{"kernel": "k", "axis": "N", "N": 2**k, "seconds": 3.0 * 4**k} for k in range(5)]
-    rows = [
-        r | {"seconds_least": r["seconds"], "seconds_most": r["seconds"], "gflop": 2.0 ** r["N"]}
-        for r in steps
-    ]
-    (found,) = growth.summary([r | {"gflop": float(r["N"])} for r in rows])
+    ends = ("seconds", "seconds_least", "seconds_most")
+    (found,) = growth.summary(
+        [
+            {"kernel": "k", "axis": "N", "N": size, "gflop": 5.0 * size}
+            | dict.fromkeys(ends, 3.0 * size**2)
+            for size in (1, 2, 4, 8, 16)
+        ]
+    )
     assert found["exponent"] == pytest.approx(2)
     assert found["flop_exponent"] == pytest.approx(1)
     assert (found["from"], found["to"]) == (1, 16)
