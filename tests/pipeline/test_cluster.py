@@ -35,6 +35,8 @@ def unbroken(tmp_path_factory):
 
 @pytest.fixture
 def registered(monkeypatch):
+    """The command line knows the toys, and soon notices a new worker."""
+    monkeypatch.setattr(sweep, "LOOK", 0.5)
     monkeypatch.setattr(registry, "PACKAGE", "tests.pipeline")
     monkeypatch.setattr(registry, "EXPERIMENTS", {"logged": "the toy", "toy": "the toy"})
 
@@ -72,10 +74,10 @@ def check_disturbed_run(unbroken, folder, capsys):
         workers = [computers.worker() for _ in range(3)]
 
         def disturb():
-            wait_for(lambda: len(events(log)) > 6)
-            kill_in_flight(log, workers[0])
+            wait_for(log.exists)
             workers.append(computers.worker())
             misfit = computers.worker(threads=2)
+            kill_in_flight(log, workers[0])
             wait_for(lambda: workers[3].pid in {process for _, process, _ in events(log)})
             wait_for(lambda: misfit.poll() is not None)
             gate.touch()
@@ -109,7 +111,7 @@ def test_so_it_goes_ten_times_in_a_row(registered, unbroken, tmp_path, capsys, t
 
 def test_ctrl_c_leaves_the_cluster_alive(registered, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["run", "toy", *WORDS, "--pause", "0.4", "--out", str(out), "--scheduler"]
+    words = ["run", "toy", *WORDS, "--pause", "0.2", "--out", str(out), "--scheduler"]
     with Cluster(tmp_path) as computers:
         workers = [computers.worker() for _ in range(2)]
         words.append(computers.address)
