@@ -16,10 +16,10 @@ CAUTION = 4.0
 def extrapolated(scales: object, ratios: np.ndarray) -> OffsetPowerLaw:
     """Offset, slope and exponent of ratio(s) = offset + slope·s^p at s → 0, p fitted too.
 
-    Least squares of the mean over replicates, weighted by 1/s; errors by the jackknife over
-    replicates. `bias` is CAUTION times the change when the largest s is left out: of two further
-    terms a single power fits a mixture, and with scales a factor of 2 apart leaving one out takes
-    about a third off its error.
+    Least squares of the mean over replicates, weighted by 1/s. `bias` is CAUTION times the change
+    when the largest s is left out: of two further terms a single power fits a mixture, and with
+    scales a factor of 2 apart leaving one out takes about a third off its error. The change is
+    measured too, so `sem` is that of value ± CAUTION·change, the larger one, by the jackknife.
 
     Args:
         scales: s > 0, shape (S,), S ≥ 5 distinct.
@@ -27,13 +27,13 @@ def extrapolated(scales: object, ratios: np.ndarray) -> OffsetPowerLaw:
     """
     s = check_scales(scales)
     rows = _checked_replicates(ratios, s, 5)
-    found = _fit(s, rows.mean(axis=0))
-    left_out = (rows.sum(axis=0) - rows) / (len(rows) - 1)
-    again = np.array([_fit(s, row) for row in left_out])
-    sems = np.sqrt((len(rows) - 1) * again.var(axis=0))
+    means = rows.mean(axis=0), *((rows.sum(axis=0) - rows) / (len(rows) - 1))
+    whole = np.array([_fit(s, mean) for mean in means])
     inner = np.argsort(s)[:-1]
-    shorter = _fit(s[inner], rows.mean(axis=0)[inner])
-    parts = zip(found, sems, CAUTION * np.abs(found - shorter), strict=True)
+    change = whole - np.array([_fit(s[inner], mean[inner]) for mean in means])
+    ends = [(whole + sign * CAUTION * change)[1:] for sign in (1, -1)]
+    sems = np.sqrt((len(rows) - 1) * np.max([end.var(axis=0) for end in ends], axis=0))
+    parts = zip(whole[0], sems, CAUTION * np.abs(change[0]), strict=True)
     return OffsetPowerLaw(*(Estimate(float(v), float(e), float(b), len(rows)) for v, e, b in parts))
 
 

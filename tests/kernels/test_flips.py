@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from scipy import optimize
 
 from tests.significance import check_mean, check_proportion, check_rejects
 from theory import flip_law
@@ -182,6 +183,24 @@ def test_limits_of_known_curves():
     mixed = extrapolated(s, (1 - 0.4 * s - 0.3 * s**2) * np.ones((2, 1)))
     assert abs(mixed.offset.value - 1) <= mixed.offset.bias < 1e-3
     assert abs(mixed.exponent.value - 1) <= mixed.exponent.bias
+
+
+def test_a_change_that_noise_hides_is_allowed_for():
+    """Six of its standard errors on the last scale: it may be so at 1e-9, and nothing changes."""
+    s, last = np.array([0.005, 0.01, 0.02, 0.04, 0.08]), np.eye(5)[4]
+    curve, noise = 1 - 0.4 * s - 0.3 * s**2, np.random.default_rng(8).normal(size=(32, 1))
+    noise = (noise - noise.mean()) / (noise.std(ddof=1) / np.sqrt(32))
+
+    def found(shift: float, noise: np.ndarray) -> Estimate:
+        return extrapolated(s, curve + shift * last * (1 + noise)).exponent
+
+    search = optimize.minimize_scalar(
+        lambda shift: found(shift, np.zeros((2, 1))).bias, bounds=(4e-4, 6e-4), method="bounded"
+    )
+    hidden = found(search.x, noise / 6)
+    assert hidden.bias < 1e-3 < abs(hidden.value - 1)
+    low, high = hidden.interval(1e-9)
+    assert low <= 1 <= high
 
 
 def test_stated_bias_covers_exact_ratios():

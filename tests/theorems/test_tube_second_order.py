@@ -174,7 +174,7 @@ def test_facets_without_ridges_part_raw_noise_from_the_posterior_mean():
 
 @pytest.mark.parametrize(("name", "order"), [("half_space", 2.0), ("quadrants", 1.0)])
 def test_the_ratio_leaves_one_with_its_order(name: str, order: float):
-    found = measured(name, LADDER, 40)
+    found = measured(name, LADDER, 40, lines=1 << 12)
     for rates in (found.raw, found.mean):
         power = extrapolated(LADDER, rates / (RATE * LADDER)).exponent
         check_mean(power, order, FAILURE, resolution=0.45)
