@@ -3,11 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import paper, registry, store
+from experiments import paper, registry, store, timings
 from experiments.album import Album, collect
 from experiments.commands.verify import cells, number
 from experiments.mathml import prose
@@ -16,6 +16,7 @@ from experiments.statements import SECTIONS, Section
 TEMPLATE = "report.html.j2"
 PICTURES = 4_300_000  # bytes; the page is to stay below 5 MB, and its text takes up to 0.6
 VERDICTS = ("holds", "refuted", "inconclusive", "missing")
+BENCHMARKS = "bench"  # what the names of their pictures begin with
 OTHER = Section("other", "Other experiments", (), (), ())
 
 
@@ -40,13 +41,18 @@ def write(out: Path, tables: Sequence[Path], verdicts: Sequence[Any]) -> Path:
         ValueError: when a picture or a manifest is not as the program writes them.
     """
     pictures = [path for table in tables for path in figures(out, table.stem)]
-    album = collect(pictures, PICTURES)
+    album = collect([*pictures, *figures(out, BENCHMARKS)], PICTURES)
     page = _template().render(
         counts=Counter(verdict.verdict for verdict in verdicts),
         order=VERDICTS,
         failure=sum(verdict.failure_probability or 0.0 for verdict in verdicts),
         parts=_parts(out, tables, verdicts, album),
         comparisons=paper.compare(out),
+        timings=timings.read(out),
+        races=[
+            replace(album.figures[name], caption=timings.CAPTIONS.get(name, name))
+            for name in (path.stem for path in figures(out, BENCHMARKS))
+        ],
         shapes=album.shapes,
     )
     path = out / "report.html"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import equal_masses, growth, harness, nearest_facet, perimeter
-from experiments import runtime
+from experiments import report, runtime
 from theory.partition import simplicial_cluster
 
 ENTRIES = [
@@ -116,3 +116,18 @@ def test_the_command_writes_a_table_and_its_manifest(tmp_path: Path):
     assert facts["size"] == "tiny"
     assert facts["versions"]["jax"] == jax.__version__
     assert {skip["contender"] for skip in facts["skipped"]} <= {"PyTorch"}
+
+
+def test_the_report_shows_tables_and_pictures_of_benchmarks(tmp_path: Path):
+    rows = [{"side": 8, "dtype": "float32", "contender": "<NumPy>", "library": "numpy"}]
+    numbers = ("seconds", "seconds_least", "seconds_most", "cores_busy", "gflop_per_second")
+    rows[0] |= dict.fromkeys(numbers, 0.25) | {"peak_memory": 1 << 21, "error": 1e-7}
+    rows[0] |= {"share_of_product_rate": None}
+    (tmp_path / "bench").mkdir()
+    harness.write(tmp_path / "bench", "product_rate", rows, {"processor": "P", "threads": 2})
+    page = report.write(tmp_path, [], []).read_text("utf-8")
+    assert "&lt;NumPy&gt;" in page
+    assert "error 1e-07" in page
+    (tmp_path / "bench" / "product_rate.manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"has no manifest .* run `make bench` again"):
+        report.write(tmp_path, [], [])
