@@ -1,6 +1,5 @@
 """The state of an unfinished cell: whole or set aside, and a training goes on to the same bits."""
 
-
 import jax
 import numpy as np
 import pytest
