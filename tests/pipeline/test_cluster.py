@@ -82,7 +82,7 @@ def check_disturbed_run(unbroken, folder, capsys):
             wait_for(lambda: misfit.poll() is not None)
             gate.touch()
 
-        trouble = threading.Thread(target=disturb)
+        trouble = threading.Thread(target=disturb, daemon=True)
         trouble.start()
         where = ["--scheduler", computers.address, "--out", str(out)]
         assert cli.main(["run", "logged", *WORDS, *where]) == 0
