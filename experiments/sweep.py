@@ -63,7 +63,7 @@ def start(
     Arguments are those of `run`; without an executor there are `workers` processes here. One of
     these without a plan to make makes one that another makes: it needs the imports soon.
     """
-    _check_writable(requests, out)
+    store.check_writable(out)
     count = _counted(workers)
     if executor is not None:
         plans = list(executor.map(planning.plan, requests))
@@ -99,13 +99,7 @@ def run(
             are cores here if not given.
         said: `command`, for the manifest, and `announce`, called as each table is written.
     """
-    _check_writable(plans, out)
     return _run(plans, out, executor, _counted(workers), borrowed=True, **said)
-
-
-def _check_writable(wanted: Sequence[Plan | Request], out: Path) -> None:
-    for one in wanted:
-        store.check_writable(out / one.name)
 
 
 def _run(
@@ -118,6 +112,8 @@ def _run(
     command: str = "",
     announce: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
+    for plan in plans:
+        store.check_writable(out / plan.name)
     ledgers = [Ledger(plan, out) for plan in plans]
     complete, results = [ledger for ledger in ledgers if ledger.complete], []
     for ledger in itertools.chain(complete, _computed(ledgers, pool, workers, borrowed)):

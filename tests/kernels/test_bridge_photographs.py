@@ -123,8 +123,10 @@ def test_the_shared_pixels_cannot_be_written():
 def fresh(monkeypatch):
     """Nothing is remembered of files read before, nor after."""
     photographs._pixels.cache_clear()
+    photographs._pieces.cache_clear()
     yield monkeypatch
     photographs._pixels.cache_clear()
+    photographs._pieces.cache_clear()
 
 
 def test_a_missing_package_is_named_with_the_extra(fresh):
