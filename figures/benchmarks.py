@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from figures import style
 
@@ -14,7 +15,7 @@ Table = list[dict[str, Any]]
 OURS = "noncommit"
 LOOKS = {
     "noncommit": (style.BLUE, "o"),
-    "jax": (style.BLACK, "|"),
+    "jax": (style.BLACK, "x"),
     "numpy": (style.VERMILION, "s"),
     "torch": (style.ORANGE, "^"),
     "faiss-cpu": (style.GREEN, "D"),
@@ -23,7 +24,7 @@ LOOKS = {
     "POT": (style.VERMILION, "s"),
 }
 SPEED = {
-    "nearest_facet": ("head", "modes", "dimension"),
+    "nearest_facet": ("head", "modes"),
     "operator_norm": ("dtype",),
     "forward_backward": ("dtype",),
     "training": (),
@@ -66,7 +67,7 @@ def _speed(tables: Mapping[str, Table]) -> Figure:
         for case, rows in groups(tables.get(name) or [], fields).items():
             ours = [row["seconds"] for row in rows if row["contender"] == OURS]
             if ours:
-                said = ", ".join(str(part) for part in case)
+                said = " ".join(str(part) for part in case)
                 lines.append((f"{TITLES[name]}  {said}", None, ours[0]))
                 lines += [(f"{row['contender']}", row, ours[0]) for row in rows]
     with style.column(height=0.6 + 0.15 * len(lines)) as (figure, (axes,)):
@@ -78,7 +79,7 @@ def _speed(tables: Mapping[str, Table]) -> Figure:
         for label, (_, row, _) in zip(axes.get_yticklabels(), lines, strict=True):
             label.set_fontweight("bold" if row is None else "normal")
         axes.tick_params(axis="y", length=0)
-        axes.set(xscale="log", xlabel="seconds over ours (median of 7, least to most)")
+        axes.set(xscale="log", xlabel="seconds over ours")
         axes.set_ylim(len(lines) - 0.4, -0.6)
     return figure
 
@@ -91,7 +92,7 @@ def _whisker(axes: Axes, row: dict[str, Any], unit: float, place: int) -> None:
 
 
 def _masses(table: Table) -> Figure:
-    """A panel a code: worst relative error of a cell's mass against seconds."""
+    """A panel a code: worst relative error of the mass of a cell against seconds."""
     cases = groups(table, ("modes", "dimension"))
     with style.column(rows=len(cases), height=1.4 * len(cases) + 0.4) as (figure, panels):
         for axes, ((modes, dimension), rows) in zip(panels, cases.items(), strict=True):
@@ -102,7 +103,8 @@ def _masses(table: Table) -> Figure:
                 axes.errorbar(
                     seconds, error, yerr=sem, color=color, marker=marker, ls="-", label=name
                 )
-            axes.set(xscale="log", yscale="log", ylabel="worst error of a mass")
+            axes.set(xscale="log", yscale="log", ylabel="worst error")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(f"M = {modes}, n = {dimension}", loc="left")
         panels[0].legend(loc="best")
         panels[-1].set_xlabel("seconds")
@@ -128,7 +130,7 @@ def _perimeter(table: Table) -> Figure:
             )
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set(xscale="log", xlabel="root mean squared error after a minute, over P")
+        axes.set(xscale="log", xlabel="error after a minute over P")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
 
