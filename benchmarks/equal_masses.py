@@ -26,9 +26,9 @@ BATCH = 1024  # points of a step of either peer
 # Lines of ours; steps of the peers; points that judge.
 CASES: dict[str, list[tuple[Case, tuple[int, ...], tuple[int, ...], int]]] = {
     "full": [
-        ({"modes": 16, "dimension": 4}, (1 << 12, 1 << 14, 1 << 17), (100, 400, 1600), 1 << 16),
-        ({"modes": 64, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1600), 1 << 16),
-        ({"modes": 256, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1200), 1 << 15),
+        ({"modes": 16, "dimension": 4}, (1 << 12, 1 << 14, 1 << 17), (100, 400, 1600), 1 << 20),
+        ({"modes": 64, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1600), 1 << 19),
+        ({"modes": 256, "dimension": 16}, (1 << 12, 1 << 14, 1 << 16), (100, 400, 1200), 1 << 16),
     ],
     "tiny": [({"modes": 4, "dimension": 2}, (1 << 10,), (50,), 1 << 12)],
 }
