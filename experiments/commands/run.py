@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     text = "address of a dask scheduler, whose workers compute instead of processes here"
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help=text)
     name = argv[1] if len(argv) > 2 and argv[0] == "run" and argv[2].startswith("-") else ""
-    known = {option for action in parser._actions for option in action.option_strings} - {"--help"}
+    known = {option for action in parser._actions for option in action.option_strings}
+    known -= {"-h", "--help"}
     asked = {word.partition("=")[0] for word in argv[2:] if word.startswith("-")} - known
     if asked and name in registry.EXPERIMENTS:  # an import of seconds, for these options only
         runtime.configure()

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.errors import KeyReuseError
 
@@ -100,4 +101,7 @@ def test_a_key_used_twice_is_refused(program):
 
 @pytest.mark.parametrize("program", ONCE)
 def test_a_key_used_once_is_not(program):
-    program(jax.random.key(1))
+    """And what it makes is what it makes unwatched."""
+    found = program(jax.random.key(1))
+    with jax.debug_key_reuse(False):
+        jax.tree.map(np.testing.assert_array_equal, found, program(jax.random.key(1)))

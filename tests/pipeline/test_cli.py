@@ -53,8 +53,9 @@ def test_grid_options_are_typed_and_reach_the_cells(noncommit, tmp_path):
     assert manifest["command"].startswith("noncommit run toy --modes 5 7 --scales 2")
 
 
-def test_the_help_of_an_experiment_shows_its_grid(noncommit):
-    status, printed, _ = noncommit("run", "toy", "--help")
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_the_help_of_an_experiment_shows_its_grid(noncommit, word):
+    status, printed, _ = noncommit("run", "toy", word)
     assert status == 0
     assert "--modes N [N ...]" in printed
     assert "(default preset: 2 3 4)" in printed
