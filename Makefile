@@ -17,7 +17,7 @@ help:
 	@echo "make mutants     put small faults into theory/, one at a time, and see that a test fails (≤ 1 h)"
 	@echo "make soak        the theorems' tests 20 times, each with other examples and keys (≤ 1 h)"
 	@echo "make check       linter, formatter and type check"
-	@echo "make bench       time the kernels against their peers (installs these apart, about 1.5 GB; 20 min)"
+	@echo "make bench       time the kernels against their peers (installs these apart, 2 GB)"
 
 reproduce: $(STAMP)
 	$(BIN)/noncommit run all --preset $(PRESET) --out $(OUT)

@@ -6,7 +6,6 @@ not meet them passes it on and is retired. A command that dies leaves nothing be
 """
 
 import functools
-import hashlib
 import importlib.metadata
 import logging
 import os
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from experiments import runtime, store
+from experiments import runtime, sources, store
 
 T = TypeVar("T")
 
@@ -195,15 +194,12 @@ def setup() -> tuple[tuple[str, str], ...]:
 
     A worker asks before it imports an experiment, so it also notices an edit of what it imported.
     """
-    total = hashlib.sha256()
-    for package in ("experiments", "theory"):
-        folder = runtime.SOURCE / package
-        for path in sorted(folder.rglob("*.py")):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            total.update(f"{path.relative_to(folder)} {content}\n".encode())
+    found = (runtime.SOURCE / package for package in ("experiments", "theory"))
+    files = [path for folder in found for path in folder.rglob("*.py")]
+    digest = sources.digest_of({str(path.relative_to(runtime.SOURCE)): path for path in files})
     python = ".".join(platform.python_version_tuple()[:2])
     versions = ((name, importlib.metadata.version(name)) for name in PACKAGES)
-    return (("sources", total.hexdigest()), ("python", python), *versions)
+    return (("sources", digest), ("python", python), *versions)
 
 
 def _say(line: str) -> None:

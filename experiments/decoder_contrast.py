@@ -152,7 +152,7 @@ def cost(cell: Cell) -> float:
     """
     each = {"smollm2": 60.0, "taef2": 120.0, "super-resolver": 60.0, "pp-ocr": 10.0}
     share = {"step": 1, "generator": 4, "spectrum": 2, "strip": 4}[cell.family]
-    training = 8 + 0.02 * cell.training if cell.training and share == 1 else 0.0
+    training = 8 + 0.02 * cell.training if cell.training and cell.family == "step" else 0.0
     return each.get(cell.decoder, 5.0) / share + training
 
 

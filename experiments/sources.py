@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib.util
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 # They move rows about and judge or draw them; the numbers are made elsewhere.
@@ -41,8 +42,13 @@ def files(module: str) -> dict[str, Path]:
 
 def digest(module: str) -> str:
     """One SHA-256 over the names and contents of `files(module)`."""
+    return digest_of(files(module))
+
+
+def digest_of(named: Mapping[str, Path]) -> str:
+    """One SHA-256 over names and contents of files."""
     total = hashlib.sha256()
-    for name, path in sorted(files(module).items()):
+    for name, path in sorted(named.items()):
         total.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 
