@@ -6,14 +6,13 @@ installed is skipped by name.
 
 import argparse
 import importlib.metadata
-import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from experiments import registry, runtime, store
+from experiments import cli, registry, runtime, store
 from experiments.store import Row
 
 
@@ -66,12 +65,7 @@ def draw(out: Path) -> None:
     matplotlib.use("Agg")
     store.check_writable(out / "figures")
     tables = {path.stem: store.read_table(path) for path in sorted((out / "bench").glob("*.csv"))}
-    for name, figure in benchmarks.draw(tables).items():
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            buffer = io.BytesIO()
-            with matplotlib.rc_context({"svg.hashsalt": f"bench-{name}"}):
-                figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-            store.write_atomic(out / "figures" / f"bench-{name}.{kind}", buffer.getvalue())
+    cli.save(benchmarks.draw(tables), "bench", out / "figures")
 
 
 def fastest(rows: list[Row]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -147,14 +147,21 @@ def draw(table: Path) -> list[Path]:
     figures = module.draw(store.read_table(table))
     if hasattr(module, "draw_arrays"):
         figures |= module.draw_arrays(store.stored_arrays(table))
+    return save(figures, table.stem, table.parent / "figures")
+
+
+def save(figures: Mapping[str, Any], prefix: str, folder: Path) -> list[Path]:
+    """Each figure as FOLDER/PREFIX-NAME.svg and .png, with nothing in them that changes."""
+    import matplotlib
+
     paths = []
     for name, figure in figures.items():
-        stem = f"{table.stem}-{name}"
+        stem = f"{prefix}-{name}"
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             with matplotlib.rc_context({"svg.hashsalt": stem}):  # ids differ between figures
                 figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-            paths.append(table.parent / "figures" / f"{stem}.{kind}")
+            paths.append(folder / f"{stem}.{kind}")
             store.write_atomic(paths[-1], buffer.getvalue())
     return paths
 
