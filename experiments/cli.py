@@ -18,8 +18,8 @@ DESCRIPTION = """Check the theorems on the geometry of few-step generation by ex
 interfaces, leak, stiffness and token flips (arXiv 2606.30705)."""
 EXAMPLES = """examples:
   noncommit list                         what can be run
-  noncommit run all --preset quick       every experiment, under a minute
-  noncommit run all                      every experiment, under ten minutes
+  noncommit run all --preset quick       every experiment, in a minute or two
+  noncommit run all                      every experiment, at greater length
   noncommit verify                       what the tables say of each theorem
   noncommit figures; noncommit report    pictures, and one page with everything
 

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--preset",
         choices=PRESETS,
         default="default",
-        help="size of the grid: quick is under a minute for all experiments, default under ten, "
-        "paper is up to 90 minutes for each (default: default)",
+        help="size of the grid: quick is a minute or two for all experiments, default far more, "
+        "paper up to two hours for each (default: default)",
     )
     text = "where results go; cells already there are kept (default: results)"
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=text)
