@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.spatial import ConvexHull, QhullError
 from scipy.special import ndtr
 
+from theory.devices import spread
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import (
@@ -240,7 +241,7 @@ def _cross(
 
     directions = lines.directions.reshape(-1, rows, diagram.dimension)
     directions = jnp.broadcast_to(directions, (blocks, rows, diagram.dimension))
-    parts = directions, lines.bases.reshape(blocks, size, -1)
+    parts = spread(directions, 1), spread(lines.bases.reshape(blocks, size, -1), 1)
     found, last, finished = lax.map(block, parts)
     flat = Crossings(*(side.reshape(blocks * size, -1) for side in found))
     return flat, last.reshape(-1), jnp.all(finished)

@@ -154,7 +154,7 @@ def _labelled(
     first, at = _largest(values, LABELS + 1)
     places = jnp.take_along_axis(places, at[:, :LABELS], axis=1)
     few = screened.order[places]
-    exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide))
+    exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide), precision="highest")
     exact = jnp.where(jnp.isfinite(first[:, :LABELS]), exact + offsets[few].astype(wide), -jnp.inf)
     label, _ = first_minimum(few, -exact)
     chosen = (few == label[:, None]) & jnp.isfinite(first[:, :LABELS])

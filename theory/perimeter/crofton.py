@@ -147,9 +147,9 @@ def _lines(
     """Slopes ⟨a_i, θ⟩ and intercepts ⟨a_i, y⟩ + b_i along random lines."""
     direction_key, base_key = jax.random.split(key)
     shape, dtype = (count, diagram.dimension), diagram.sites.dtype.name
-    theta = normal(direction_key, shape, dtype)
+    theta = normal(direction_key, shape, dtype, samples=0)
     theta = theta / jnp.linalg.norm(theta, axis=1, keepdims=True)
-    base = normal(base_key, shape, dtype)
+    base = normal(base_key, shape, dtype, samples=0)
     base = base - jnp.sum(base * theta, axis=1, keepdims=True) * theta
     slopes = jnp.matmul(theta, diagram.sites.T, precision="highest")
     return slopes, jnp.matmul(base, diagram.sites.T, precision="highest") + diagram.offsets
