@@ -1,9 +1,10 @@
 """Samples split over the local devices of this process.
 
-Samples are independent of each other, so that a device takes its share of them and nothing is
-exchanged but sums. Draws are the same numbers wherever they are made (`jax_threefry_partitionable`,
-JAX's default); only the order of sums depends on how many devices there are, that is, rounding
-does. With one device nothing here does anything. Among processes: `theory.processes`.
+Samples are independent of each other: a device takes its share of them, and what is exchanged is
+sums, and results on their way to the host. Draws are the same numbers wherever they are made
+(`jax_threefry_partitionable`, JAX's default); only the order of sums depends on how many devices
+there are, that is, rounding does. With one device nothing here does anything. Among processes:
+`theory.processes`.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -26,42 +28,48 @@ def mesh() -> Mesh:
     return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
-def spread(x: Array, axis: int = 0) -> Array:
-    """x with `axis`, that of the samples, split evenly over the local devices.
+def _devices() -> int:
+    """How many to split over; one where each is at its own rows already."""
+    return 1 if AXIS in jax.sharding.get_abstract_mesh().manual_axes else jax.local_device_count()
 
-    x itself where there is one device, or a number of samples that the devices do not divide.
+
+def spread(x: Array, axis: int = 0) -> Array:
+    """x with `axis`, that of the samples, split over the local devices.
+
+    x itself with one device, or fewer samples than devices. A number that the devices do not
+    divide is split inside a compilation only: JAX holds arrays in equal parts.
     """
-    if not _divided(x.shape[axis]):
+    samples, devices = x.shape[axis], _devices()
+    whole = samples % devices == 0 or isinstance(x, jax.core.Tracer)
+    if devices == 1 or samples < devices or not whole:
         return x
     places = PartitionSpec(*[None] * axis, AXIS)
     return lax.with_sharding_constraint(x, NamedSharding(mesh(), places))
 
 
-def by_rows(kernel: Callable[[Array], Any], rows: Array) -> Any:
-    """kernel(rows), each device with its own rows, so that its loops wait for no other device.
+def by_rows(kernel: Callable, *rows: Array) -> Any:
+    """kernel(*rows), each device with its own rows, so that its loops wait for no other device.
 
     Args:
         kernel: what it makes of a row depends on that row alone, and its outputs have an entry for
             every row. A `jax.tree_util.Partial`, or another pytree, whose arrays all devices get.
-        rows: of the samples.
+        rows: of the samples, arrays of one length; copies of the last are added, where the devices
+            do not divide it.
     """
-    return _by_rows(kernel, rows) if _divided(len(rows)) else kernel(rows)
+    alone = _devices() == 1 or len(rows[0]) < _devices()
+    return kernel(*rows) if alone else _by_rows(kernel, *rows)
 
 
 @eqx.filter_jit
-def _by_rows(kernel: Callable[[Array], Any], rows: Array) -> Any:
+def _by_rows(kernel: Callable, *rows: Array) -> Any:
     arrays, fixed = eqx.partition(kernel, eqx.is_array)
 
-    def own(arrays: Any, rows: Array) -> Any:
-        return eqx.combine(arrays, fixed)(rows)
+    def own(arrays: Any, *rows: Array) -> Any:
+        return eqx.combine(arrays, fixed)(*rows)
 
-    everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
-    apart = jax.shard_map(
-        own, mesh=mesh(), in_specs=(everywhere, split), out_specs=split, check_vma=False
-    )
-    return apart(arrays, rows)
-
-
-def _divided(samples: int) -> bool:
-    devices = jax.local_device_count()
-    return devices > 1 and samples > 0 and samples % devices == 0
+    split, count = PartitionSpec(AXIS), len(rows[0])
+    places = (PartitionSpec(), *[split] * len(rows))
+    apart = jax.shard_map(own, mesh=mesh(), in_specs=places, out_specs=split, check_vma=False)
+    fill = (0, -count % jax.local_device_count())
+    whole = [jnp.pad(each, [fill] + [(0, 0)] * (each.ndim - 1), mode="edge") for each in rows]
+    return jax.tree.map(lambda leaf: leaf[:count], apart(arrays, *whole))

@@ -239,6 +239,9 @@ def _distances(
 
 
 def _largest(values: Float[Array, "rows k"], count: int) -> tuple[Array, Array]:
-    """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row."""
-    largest, at = lax.optimization_barrier(lax.top_k(values, count))
+    """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row.
+
+    One by one: XLA's decomposition of it for several devices stops at a barrier of both.
+    """
+    largest, at = map(lax.optimization_barrier, lax.top_k(values, count))
     return largest, at

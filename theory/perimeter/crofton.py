@@ -20,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.check import check_count
+from theory.devices import spread
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
@@ -167,7 +168,7 @@ def envelope(
     Returns:
         The crossings, and whether all lines were finished within `places` steps.
     """
-    lines = slopes.shape[0]
+    lines, slopes, intercepts = slopes.shape[0], spread(slopes), spread(intercepts)
     blank = Crossings(
         jnp.full((lines, places), jnp.inf, slopes.dtype),
         jnp.zeros((lines, places), jnp.int32),
