@@ -38,27 +38,41 @@ SHOWN = ("split", "crofton", "paired_flips", "lines", "envelope", "facet_rows")
 PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
 
 
-def environment(devices: int) -> dict[str, str]:
+def run(*command: object, devices: int, folder: Path) -> subprocess.Popen:
     flags = f"--xla_force_host_platform_device_count={devices} {PATIENT}"
-    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)], cwd=folder, env=environment, **pipes
+    )
+
+
+def finished(process: subprocess.Popen) -> str:
+    out, error = process.communicate(timeout=600)
+    assert process.returncode == 0, error
+    return out
 
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    """Leaves of cases and reports of programs, those of `names` and by so many devices."""
+    """From the name of a case or program: with one device and with DEVICES, leaves and reports."""
     folder = tmp_path_factory.mktemp("devices")
 
     @functools.cache
-    def compute(devices: int, names: tuple[str, ...]) -> tuple[dict, dict]:
-        file = folder / f"{devices} {len(names)}.npz"
-        command = [sys.executable, "-m", "tests.on_devices", file, *names]
-        options = {"cwd": ROOT, "env": environment(devices), "capture_output": True, "text": True}
-        done = subprocess.run(command, **options)
-        assert done.returncode == 0, done.stderr
-        return dict(np.load(file)), json.loads(done.stdout)
+    def compute(names: tuple[str, ...]) -> list[tuple[dict, dict]]:
+        files = {devices: folder / f"{devices} {len(names)}.npz" for devices in (1, DEVICES)}
+        started = [
+            run("-m", "tests.on_devices", file, *names, devices=devices, folder=ROOT)
+            for devices, file in files.items()
+        ]
+        said = [finished(process) for process in started]
+        return [
+            (dict(np.load(file)), json.loads(out))
+            for file, out in zip(files.values(), said, strict=True)
+        ]
 
     others = tuple(name for name in (*CASES, *PROGRAMS) if name not in SHOWN)
-    return lambda devices, name: compute(devices, SHOWN if name in SHOWN else others)
+    return lambda name: compute(SHOWN if name in SHOWN else others)
 
 
 def marked(names: object) -> list:
@@ -67,31 +81,28 @@ def marked(names: object) -> list:
 
 
 def close(one: np.ndarray, other: np.ndarray) -> bool:
-    """Integers are equal, floats to CLOSE of the largest (float32: to its rounding of each)."""
+    """Integers are equal, and floats to CLOSE of the largest."""
     if one.dtype.kind != "f":
         return np.array_equal(one, other)
     finite = np.isfinite(one)
-    kind = np.array_equal(one[~finite], other[~finite]) and np.array_equal(
-        finite, np.isfinite(other)
-    )
+    if not np.array_equal(np.where(finite, 0, one), np.where(np.isfinite(other), 0, other)):
+        return False
     size = np.abs(one[finite]).max(initial=0)
-    return kind and np.abs(one - other)[finite].max(initial=0) <= CLOSE * size
+    return bool(np.abs(one - other)[finite].max(initial=0) <= CLOSE * size)
 
 
 @pytest.mark.parametrize("name", marked(CASES))
 def test_numbers_are_those_of_one_device(name: str, computed: Callable):
-    one, eight = (
-        {k: v for k, v in computed(n, name)[0].items() if k.split()[0] == name}
-        for n in (1, DEVICES)
-    )
-    assert one
+    one, eight = (leaves for leaves, _ in computed(name))
+    own = [leaf for leaf in one if leaf.split()[0] == name]
+    assert own
     assert one.keys() == eight.keys()
-    for leaf in one:
+    for leaf in own:
         assert close(one[leaf], eight[leaf]), leaf
 
 
 def test_other_draws_are_not_taken_for_the_same(computed: Callable):
-    found = computed(DEVICES, "crofton")[0]["crofton 0"]
+    found = computed("crofton")[1][0]["crofton 0"]
     other = perimeter.crofton(jax.random.key(4), diagram(), lines=9000)
     assert not close(found, np.asarray(other.value))
     assert not close(np.asarray(1.0), np.asarray(1 + 1e-11))
@@ -102,7 +113,7 @@ def test_other_draws_are_not_taken_for_the_same(computed: Callable):
 @pytest.mark.parametrize("name", marked(PROGRAMS))
 def test_a_device_holds_its_share_and_exchanges_no_samples(name: str, computed: Callable):
     """Flags of one bit say whether all are done."""
-    one, eight = (computed(n, name)[1][name] for n in (1, DEVICES))
+    one, eight = (programs[name] for _, programs in computed(name))
     assert [count for _, count in one["places"]] == [1] * len(one["places"])
     assert {count for _, count in eight["places"]} == {DEVICES}
     assert eight["places"][0][0] == "P('samples',)"
@@ -167,7 +178,7 @@ def test_products_are_exact_in_float32_whatever_the_default(name: str):
 
 
 def test_pooled_estimates_are_those_of_all_samples():
-    samples = np.random.default_rng(5).normal(size=(90, 2)) + [1.0, 50.0]
+    samples = np.random.default_rng(5).normal([1.0, 50.0], size=(90, 2))
     whole = from_samples(samples, bias=0.5)
     pooled = pool([from_samples(part, bias=0.5) for part in np.split(samples, [10, 40])])
     for field in ("value", "sem", "bias", "count"):
@@ -209,23 +220,11 @@ def test_two_processes_of_the_documented_script_pool_what_one_does(tmp_path: Pat
     (tmp_path / "study.py").write_text(script, "utf-8")
     with socket.create_server(("localhost", 0)) as free:
         address = f"localhost:{free.getsockname()[1]}"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "study.py", address, "2", str(process)],
-            cwd=tmp_path,
-            env=environment(4),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(2)
-    ]
-    (said, first), (silence, second) = (process.communicate(timeout=300) for process in started)
-    assert [process.returncode for process in started] == [0, 0], first + second
-    assert silence == ""
-    one = shared(
-        jax.random.key(0), lambda key: perimeter.crofton(key, orthants(4), lines=1000), shares=4
-    )
-    *found, count = said.split()
-    np.testing.assert_allclose([float(x) for x in found], [one.value, one.sem], rtol=1e-12)
+    started = [run("study.py", address, 2, k, devices=4, folder=tmp_path) for k in range(2)]
+    for process in started:
+        finished(process)
+    measure = partial(perimeter.crofton, diagram=orthants(4), lines=1000)
+    one = shared(jax.random.key(0), measure, shares=4)
+    *found, count = (tmp_path / "found.txt").read_text("utf-8").split()
+    np.testing.assert_allclose([float(x) for x in found], [one.value, one.sem], rtol=CLOSE)
     assert int(count) == one.count == 4000
