@@ -33,7 +33,7 @@ from theory.transport import ScoreMap
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES, CLOSE = 8, 1e-12
-SHOWN = ("split", "crofton", "paired_flips", "lines", "envelope", "facet_rows")
+SHOWN = ("split", "crofton", "lines", "envelope", "facet_rows")
 # Sums wait for devices that share two cores with other work: not an error for ten minutes.
 PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
 
