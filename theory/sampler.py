@@ -180,8 +180,8 @@ def step_of(denoiser: Denoiser, step: Step, key: PRNGKeyArray | None, z: Latents
     """One step from z; without a key, one that draws no noise."""
     if key is not None:
         raise_key, move_key = jax.random.split(key)
-        fresh = normal(raise_key, z.shape, z.dtype.name, samples=0)
-        z = step.raised[0] * z + step.raised[1] * fresh
+        kept = step.raised[0] * z
+        z = kept + step.raised[1] * normal(raise_key, z.shape, z.dtype.name, samples=0)
     mean = denoiser(z, step.signal, step.noise)
     ahead = step.moved[0] * z + step.moved[1] * mean
     if key is not None:
