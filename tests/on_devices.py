@@ -83,8 +83,9 @@ def points(dimension: int = 4, count: int = 1003, dtype: str = "float64") -> np.
     return np.random.default_rng(2).normal(size=(count, dimension)).astype(dtype)
 
 
-def onto(x: jax.Array) -> jax.Array:
-    return ScoreMap(diagram(5, 3), 2.0)(x)
+@cache
+def onto() -> ScoreMap:
+    return ScoreMap(diagram(5, 3), 2.0)
 
 
 def wave(x: jax.Array) -> jax.Array:
@@ -139,15 +140,17 @@ CASES: dict[str, Callable[[], Any]] = {
         key(), wave, dimension=3, samples=9000, edges=[-0.5, 0, 0.5]
     ),
     "level_integral": lambda: level_sets.level_integral(key(), wave, dimension=3, chords=9000),
-    "leak": lambda: leak.leak(key(), onto, np.eye(5), radius=0.1, samples=3001, dimension=3),
+    "leak": lambda: leak.leak(key(), onto(), np.eye(5), radius=0.1, samples=3001, dimension=3),
     "leads": lambda: leak.leads(key(), jnp.sin, samples=3001, dimension=3),
     # What these state as their own error is rounding, and not compared.
     "energy": lambda: (lambda e: (e.cost, e.energy.value, e.energy.sem))(
-        energy.separation_energy(key(), onto, energy.ConeCost(np.eye(5)), dimension=3, samples=2001)
+        energy.separation_energy(
+            key(), onto(), energy.ConeCost(np.eye(5)), dimension=3, samples=2001
+        )
     ),
-    "operator_norms": lambda: stiffness.operator_norms(key(), onto, points(3)).value,
-    "singular": lambda: singular.singular_directions(key(), onto, points(3, 101))[0],
-    "frobenius": lambda: stiffness.frobenius_norms(onto, points(3)),
+    "operator_norms": lambda: stiffness.operator_norms(key(), onto(), points(3)).value,
+    "singular": lambda: singular.singular_directions(key(), onto(), points(3, 101))[0],
+    "frobenius": lambda: stiffness.frobenius_norms(onto(), points(3)),
     "geometry": lambda: residual.geometry(key(), law(), diagram(), 0.3, samples=1001),
     "sensitivity": lambda: (
         sensitivity.sensitivity(key(), law(), diagram(), 0.3, [0.1], samples=1001)[
