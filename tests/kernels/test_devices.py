@@ -118,7 +118,7 @@ def test_a_device_holds_its_share_and_exchanges_no_samples(name: str, computed: 
     one, eight = (programs[name] for _, programs in computed(name))
     assert [count for _, count in one["places"]] == [1] * len(one["places"])
     assert {count for _, count in eight["places"]} == {DEVICES}
-    assert eight["places"][0][0] == "P('samples',)"
+    assert "samples" in eight["places"][0][0]
     assert eight["bytes"] < one["bytes"] / 3
     assert set(eight["exchanged"]) <= {"pred[] all-reduce"}
 
