@@ -50,7 +50,7 @@ class BarrierMap(eqx.Module):
         lead = (scores[:, None] - scores) / apart
         share = jnp.clip(0.5 + self.stiffness * lead / barrier, 0, 1)
         weight = jnp.prod(jnp.where(jnp.eye(len(scores), dtype=bool), 1, share), axis=1)
-        return weight @ self.modes / jnp.sum(weight)
+        return jnp.matmul(weight, self.modes, precision="highest") / jnp.sum(weight)
 
 
 def _distances(points: Array) -> Array:

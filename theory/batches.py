@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.check import check_count
+from theory.devices import spread
 from theory.gaussian import normal
 
 CELLS, ROWS = 1 << 21, 1024  # the most numbers (besides what T holds) and points of a chunk
@@ -53,7 +54,7 @@ def chunks(x: np.ndarray, width: int) -> Iterator[tuple[int, Array, int]]:
     for first in range(0, len(x), size):
         rows = x[first : first + size]
         pad = [(0, size - len(rows))] + [(0, 0)] * (x.ndim - 1)
-        yield first, jnp.asarray(np.pad(rows, pad, mode="edge")), len(rows)
+        yield first, spread(jnp.asarray(np.pad(rows, pad, mode="edge"))), len(rows)
 
 
 def in_chunks(kernel: Callable, x: np.ndarray, width: int) -> list[np.ndarray]:
@@ -77,5 +78,5 @@ def draws(
     check_count("dimension", dimension, 1)
     size = chunk_size(samples, dimension if width is None else width)
     for number, first in enumerate(range(0, samples, size)):
-        rows = normal(jax.random.fold_in(key, number), (size, dimension), dtype.name)
+        rows = normal(jax.random.fold_in(key, number), (size, dimension), dtype.name, samples=0)
         yield rows, min(size, samples - first)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from theory.check import check_count
+from theory.devices import spread
 from theory.forward_backward import token_posteriors
 from theory.language import Language
 from theory.markov_chain import Tokens
@@ -135,7 +136,8 @@ def _in_rounds(
     size = min(sequences, max(1, CELLS // (length * language.states.vocabulary)))
     made = []
     for part, first in enumerate(range(0, sequences, size)):
-        tokens, known = jnp.zeros((size, length), jnp.int32), jnp.zeros((size, length), bool)
+        tokens = spread(jnp.zeros((size, length), jnp.int32))
+        known = spread(jnp.zeros((size, length), bool))
         own = jax.random.fold_in(key, part)
         for number in range(rounds):
             evidence = _evidence(tokens, known, language.vocabulary)[..., language.said]

@@ -90,7 +90,7 @@ def _draw(
 ) -> tuple[Rows, Rows]:
     latent_key, noise_key = jax.random.split(key)
     clean = mixture.sample(latent_key, size)[0] if given is None else given
-    noise = normal(noise_key, clean.shape, clean.dtype.name)
+    noise = normal(noise_key, clean.shape, clean.dtype.name, samples=0)
     noise = scale * noise
     return clean, jnp.where(score, mixture.posterior_mean(clean + noise, scale) - clean, noise)
 

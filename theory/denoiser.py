@@ -67,7 +67,7 @@ class MixtureDenoiser(eqx.Module):
         """E[z_0 | z]."""
         known = signal > 0
         level = jnp.where(known, signal, 1.0)
-        prior = self.mixture.masses @ self.mixture.means
+        prior = jnp.matmul(self.mixture.masses, self.mixture.means, precision="highest")
         mean = self.mixture.posterior_mean(z / level, jnp.where(known, noise / level, 1.0))
         return jnp.where(known, mean, prior.astype(z.dtype))
 

@@ -8,6 +8,8 @@ import equinox as eqx
 import numpy as np
 from scipy import optimize, special
 
+FIELDS = ("value", "sem", "bias", "count")  # of an estimate
+
 
 class Interval(NamedTuple):
     """A closed interval that misses the truth with at most the stated failure probability."""
@@ -102,9 +104,30 @@ def quotient(top: Estimate, bottom: Estimate) -> Estimate:
     return Estimate(ratio, abs(ratio) * share, abs(ratio) * float(bias), min(sampled, default=1))
 
 
+def pool(estimates: Sequence[Estimate]) -> Estimate:
+    """One estimate from independent ones of one shape, as if their samples had been one.
+
+    Means weighted by count, and sums of squares within and between (Chan, Golub, LeVeque 1983).
+
+    Raises:
+        ValueError: when there is none, or the shapes differ.
+    """
+    shapes = {np.shape(one.value) for one in estimates}
+    if len(shapes) != 1:
+        raise ValueError(f"expected estimates of one shape, got {sorted(shapes)}")
+    if len(estimates) == 1:
+        return estimates[0]
+    columns = ([np.broadcast_to(getattr(e, f), *shapes) for e in estimates] for f in FIELDS)
+    value, sem, bias, count = (np.array(column, np.float64) for column in columns)
+    total = count.sum(axis=0)
+    mean, drift = (np.sum(count * part, axis=0) / total for part in (value, bias))
+    square = np.sum(count * (count - 1) * sem**2 + count * (value - mean) ** 2, axis=0)
+    return Estimate(mean, np.sqrt(square / (total - 1) / total), drift, total.astype(int))
+
+
 def stack(estimates: Sequence[Estimate]) -> Estimate:
     """Scalar estimates as one of shape (K,)."""
-    columns = ([getattr(e, f) for e in estimates] for f in ("value", "sem", "bias", "count"))
+    columns = ([getattr(e, f) for e in estimates] for f in FIELDS)
     return Estimate(*map(np.array, columns))
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.check import check_count, check_scale
 from theory.commitment import CELLS, Order, masks
+from theory.devices import spread
 from theory.estimate import Estimate
 from theory.forward_backward import evidence_of, posteriors_of
 from theory.language import Language
@@ -89,7 +90,7 @@ def feed_back(
     size = min(sequences, max(1, CELLS // (length * language.states.vocabulary)))
     made = []
     for part, first in enumerate(range(0, sequences, size)):
-        z = jnp.zeros((size, length, language.dimension), language.embeddings.dtype)
+        z = spread(jnp.zeros((size, length, language.dimension), language.embeddings.dtype))
         own, known = jax.random.fold_in(key, part), jnp.zeros(length, bool)
         for number, (now, weight) in enumerate(zip(rounds, soft, strict=True)):
             z = _round(jax.random.fold_in(own, number), language, z, known, now, weight, read)

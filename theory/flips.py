@@ -47,7 +47,7 @@ def paired_flips(
         rows = min(ROWS, samples - first)
         latent_key, noise_key = jax.random.split(jax.random.fold_in(key, number))
         clean = law.sample(latent_key, min(ROWS, samples))[0]
-        noisy = clean + scale * normal(noise_key, clean.shape, clean.dtype.name)
+        noisy = clean + scale * normal(noise_key, clean.shape, clean.dtype.name, samples=0)
         seen = [np.asarray(diagram.label(x))[:rows] for x in (clean, noisy)]
         denoised = np.asarray(diagram.label(law.posterior_mean(noisy, scale)))[:rows]
         np.add.at(counts, (seen[0], seen[1]), 1)

@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from theory.devices import spread
 from theory.markov_chain import MarkovChain
 
 Evidence = Float[Array, "sequences length V"]
@@ -34,7 +35,7 @@ def token_posteriors(chain: MarkovChain, evidence: object) -> Evidence:
         ValueError: on another shape, NaN or +∞, a position that rules all tokens out, or evidence
             that leaves no sequence of the chain (in the range of the dtype).
     """
-    found = jnp.asarray(evidence)
+    found = spread(jnp.asarray(evidence))
     if found.ndim != 3 or found.shape[-1] != chain.vocabulary or 0 in found.shape:
         raise ValueError(
             f"evidence has shape (sequences, length, {chain.vocabulary}), got {found.shape}"

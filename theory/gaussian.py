@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from scipy import special
 
 from theory.check import check_count
+from theory.devices import spread
 
 SQRT_TWO_PI = math.sqrt(2 * math.pi)
 
@@ -85,19 +86,33 @@ def isoperimetric_profile(v: Any) -> Any:
     return np.where(small > 0, inner * hazard, 0.0)[()]
 
 
-@partial(jax.jit, static_argnames=("shape", "dtype"))
-def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = None) -> Array:
+@partial(jax.jit, static_argnames=("shape", "dtype", "samples"))
+def normal(
+    key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = None, samples: int | None = None
+) -> Array:
     """Independent N(0, 1) draws; float64 ones by Φ⁻¹ of 52-bit uniforms.
 
     That is four times as fast on CPU as the library's inverse error function in float64, and
     reaches 8.1σ on either side where float32 draws stop near 5σ.
+
+    Args:
+        key: PRNG key.
+        shape: of the draws.
+        dtype: JAX's default if None.
+        samples: the axis of samples, which the local devices draw and keep each a share of
+            (`theory.devices.spread`); None if the draws are no samples.
     """
     dtype = jnp.zeros((), dtype).dtype
     if dtype != jnp.float64:
-        return jax.random.normal(key, shape, dtype)
+        return _spread(jax.random.normal(key, shape, dtype), samples)
     # The uniforms are multiples of 2⁻⁵²; a zero becomes half a step, as far out as 1 − 2⁻⁵³.
     half_step = float(jnp.finfo(dtype).epsneg)
-    return jax.scipy.special.ndtri(jnp.maximum(jax.random.uniform(key, shape, dtype), half_step))
+    uniform = jnp.maximum(jax.random.uniform(key, shape, dtype), half_step)
+    return _spread(jax.scipy.special.ndtri(uniform), samples)
+
+
+def _spread(draws: Array, samples: int | None) -> Array:
+    return draws if samples is None else spread(draws, samples)
 
 
 def expected_maximum(count: int) -> float:

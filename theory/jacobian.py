@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.batches import Transport, values
+from theory.devices import spread
 from theory.gaussian import normal
 
 Linear = Callable[[Array], Array]
@@ -91,4 +92,4 @@ def row_normals(key: PRNGKeyArray, x: Array, first: Array, count: int = 1) -> Ar
     """Gaussian vectors for rows of x, shape (rows, count, n), each with the key of its own row."""
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(len(x)))
     shape = (count, x.shape[1])
-    return jax.vmap(lambda row_key: normal(row_key, shape, x.dtype.name))(keys)
+    return spread(jax.vmap(lambda row_key: normal(row_key, shape, x.dtype.name))(keys))

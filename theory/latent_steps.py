@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from theory.batches import check_rows
 from theory.check import check_count, check_scale
 from theory.denoise_step import Rows, unit_rows
+from theory.devices import spread
 from theory.jacobian import lengths
 
 CHUNK = 16  # latents of which a map is taken at a time: what it holds of each is not known
@@ -101,7 +102,7 @@ def joined(
     size, parts = min(chunk, len(clean)), []
     for first in range(0, len(clean), size):
         rows = clean[first : first + size]
-        padded = jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge"))
+        padded = spread(jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")))
         found = measured(jnp.asarray(first, jnp.int32), padded)
         parts.append([np.asarray(one, np.float64)[: len(rows)] for one in found])
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.special import ndtr
 
 from theory.check import check_count, check_scale
+from theory.devices import spread
 from theory.estimate import Estimate
 from theory.perimeter.crofton import mean_cosine
 
@@ -219,7 +220,7 @@ def _batches(
         rng = np.random.default_rng(seed)
         points, directions = rng.normal(size=(2, CHORDS, dimension))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        x, theta = jnp.asarray(points, kind), jnp.asarray(directions, kind)
+        x, theta = spread(jnp.asarray(points, kind)), spread(jnp.asarray(directions, kind))
         values = np.asarray(_values(function, x, theta, jnp.asarray(nodes, kind)), np.float64)
         if not np.isfinite(values).all():
             raise ValueError("u must be finite, got NaN or infinity")

@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy import sparse
 from scipy.spatial import ConvexHull, QhullError
 from scipy.special import ndtr
 
+from theory.devices import by_rows
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import (
@@ -222,10 +224,26 @@ def _selector(cells: np.ndarray, modes: int) -> sparse.csr_array:
 def _cross(
     lines: Lines, diagram: PowerDiagram, table: Array | None, size: int, places: int
 ) -> tuple[Crossings, Array, Array]:
-    """Crossings of all lines, block by block of `size` lines, and the cell at the far end."""
-    blocks = lines.count // size
+    """Crossings of all lines and the cell at the far end, and whether all lines were finished."""
+    blocks = Partial(_blocks, diagram, table, size, places)
+    if len(lines.directions) == 1:  # parallel: the slopes are the same for all
+        found, last, finished = by_rows(Partial(blocks, lines.directions), lines.bases)
+    else:
+        found, last, finished = by_rows(blocks, lines.directions, lines.bases)
+    return found, last, jnp.all(finished)
 
-    rows = min(size, lines.directions.shape[0])  # 1 if parallel: the slopes are the same for all
+
+def _blocks(
+    diagram: PowerDiagram,
+    table: Array | None,
+    size: int,
+    places: int,
+    directions: Array,
+    bases: Array,
+) -> tuple[Crossings, Array, Array]:
+    """As `_cross`, block by block of `size` lines, each of which says whether it was finished."""
+    size = min(size, len(bases))
+    blocks, rows = len(bases) // size, min(size, len(directions))
 
     def block(part: tuple[Array, Array]) -> tuple[Crossings, Array, Array]:
         theta, base = part
@@ -238,12 +256,12 @@ def _cross(
             found, finished = _walk(diagram, jnp.asarray(table), theta, base, start, places)
         return found, _far_end(found, start), finished
 
-    directions = lines.directions.reshape(-1, rows, diagram.dimension)
+    directions = directions.reshape(-1, rows, diagram.dimension)
     directions = jnp.broadcast_to(directions, (blocks, rows, diagram.dimension))
-    parts = directions, lines.bases.reshape(blocks, size, -1)
+    parts = directions, bases.reshape(blocks, size, -1)
     found, last, finished = lax.map(block, parts)
     flat = Crossings(*(side.reshape(blocks * size, -1) for side in found))
-    return flat, last.reshape(-1), jnp.all(finished)
+    return flat, last.reshape(-1), finished
 
 
 def _far_end(found: Crossings, start: Array) -> Array:

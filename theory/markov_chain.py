@@ -19,6 +19,7 @@ from scipy import optimize
 from scipy.special import softmax, xlogy
 
 from theory.check import check_count, check_scale
+from theory.devices import spread
 from theory.estimate import Estimate, from_samples
 
 Tokens = Int[Array, "sequences length"] | Int[np.ndarray, "sequences length"]
@@ -224,7 +225,7 @@ def sequence_entropy(chain: MarkovChain, length: int) -> float:
 @partial(jax.jit, static_argnames=("sequences", "length"))
 def _sample(chain: MarkovChain, key: PRNGKeyArray, sequences: int, length: int) -> Tokens:
     first, rest = jax.random.split(key)
-    uniform = jax.random.uniform(rest, (length - 1, sequences))
+    uniform = spread(jax.random.uniform(rest, (length - 1, sequences)), axis=1)
     edges = _edges(chain.transition)
 
     def following(edges: Array, draw: Array) -> Array:
@@ -235,7 +236,7 @@ def _sample(chain: MarkovChain, key: PRNGKeyArray, sequences: int, length: int) 
         now = following(edges[token], draw)
         return now, now
 
-    token = following(_edges(chain.initial), jax.random.uniform(first, (sequences,)))
+    token = following(_edges(chain.initial), spread(jax.random.uniform(first, (sequences,))))
     _, others = lax.scan(step, token, uniform)
     return jnp.concatenate([token[None], others]).T
 

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.check import check_count, check_scale
+from theory.devices import by_rows, spread
 from theory.gaussian import normal
 from theory.nearest import CELLS
 from theory.partition import (
@@ -82,8 +84,8 @@ class Mixture(eqx.Module):
         """Independent draws of Z with the modes they come from."""
         check_count("count", count, 1)
         label_key, noise_key = jax.random.split(key)
-        labels = jax.random.choice(label_key, self.modes, (count,), p=self.masses)
-        noise = normal(noise_key, (count, self.dimension), self.means.dtype.name)
+        labels = spread(jax.random.choice(label_key, self.modes, (count,), p=self.masses))
+        noise = normal(noise_key, (count, self.dimension), self.means.dtype.name, samples=0)
         return self.means[labels] + self.widths[labels][:, None] * noise, labels
 
     def log_density(self, x: Points, scale: Scale = 0.0) -> Float[Array, " *points"]:
@@ -176,12 +178,18 @@ def _digits(base: int, length: int) -> Int[np.ndarray, "modes length"]:
 
 @partial(jax.jit, static_argnames="kernel")
 def _over_points(kernel: Callable, mixture: Mixture, x: Array, scale: Array) -> Array:
-    """The kernel of one point over all points in equal chunks; the last repeats its last point."""
+    """The kernel of one point over all points."""
     rows = x.reshape(-1, x.shape[-1])
+    values = by_rows(Partial(_in_chunks, kernel, mixture, scale), rows)
+    return values.reshape(*x.shape[:-1], *values.shape[1:])
+
+
+def _in_chunks(kernel: Callable, mixture: Mixture, scale: Array, rows: Array) -> Array:
+    """In chunks of one size; the last repeats its last point."""
     size = min(rows.shape[0], max(16, CELLS // mixture.means.size))
     padded = jnp.pad(rows, ((0, -rows.shape[0] % size), (0, 0)), mode="edge")
     values = lax.map(lambda row: kernel(mixture, row, scale), padded, batch_size=size)
-    return values[: rows.shape[0]].reshape(*x.shape[:-1], *values.shape[1:])
+    return values[: rows.shape[0]]
 
 
 def _log_weights(
@@ -191,7 +199,7 @@ def _log_weights(
     means, widths, variance = mixture.means, mixture.widths, mixture.widths**2 + scale**2
     volume = x.shape[0] * jnp.log(2 * math.pi * variance)
     a, z = means - jnp.mean(means, axis=0), x - jnp.mean(means, axis=0)
-    square = jnp.sum(a**2, axis=1) - 2 * a @ z + jnp.sum(z**2)
+    square = jnp.sum(a**2, axis=1) - jnp.matmul(2 * a, z, precision="highest") + jnp.sum(z**2)
     k = jnp.argmin(square / variance + volume)  # rounding may choose another: any is correct
     apart, offset = means - means[k], x - means[k]
     gap = jnp.sum(apart * (apart - 2 * offset), axis=1) / variance

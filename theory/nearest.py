@@ -12,9 +12,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from theory import pruning, screening
+from theory.devices import by_rows
 from theory.screening import wide_dtype
 
 MANY = 4096  # classes from which on pruning pays
@@ -28,14 +30,12 @@ def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Arr
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
     if modes <= MANY:
         sites, offsets, rows = _widened(sites, offsets, rows)
-    screen = _in_chunks(
-        lambda part: (screening.label_rows(sites, offsets, part),), _screened(modes)
-    )
+    screen = _in_chunks(Partial(_label_rows, sites, offsets), _screened(modes))
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         (labels,) = screen(rows)
         return labels.reshape(x.shape[:-1])
     screened = pruning.screen(sites, offsets, jnp.arange(modes))
-    prune = partial(pruning.labels, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+    prune = Partial(pruning.labels, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
     (labels,) = _pruned(prune, screen, modes, rows)
     return labels.reshape(x.shape[:-1])
 
@@ -47,17 +47,19 @@ def facet(
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
     if modes <= MANY:
         sites, offsets, rows = _widened(sites, offsets, rows)
-    screen = _in_chunks(
-        lambda part: screening.facet_rows(sites, offsets, groups, part), _screened(modes)
-    )
+    screen = _in_chunks(Partial(screening.facet_rows, sites, offsets, groups), _screened(modes))
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         found = screen(rows)
     else:
         screened = pruning.screen(sites, offsets, groups)
-        prune = partial(pruning.facets, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+        prune = Partial(pruning.facets, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
         found = _pruned(prune, screen, modes, rows)
     label, neighbour, distance = (part.reshape(x.shape[:-1]) for part in found)
     return label, neighbour, distance
+
+
+def _label_rows(sites: Array, offsets: Array, part: Array) -> tuple[Array]:
+    return (screening.label_rows(sites, offsets, part),)
 
 
 def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[Array]:
@@ -66,7 +68,7 @@ def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[
     In chunks that a product fills at its full rate, but few rows are not padded to many.
     """
     size = min(max(16, PRUNED // modes), _power(len(rows)))
-    *found, sure = _in_chunks(lambda part: prune(part), size)(rows)
+    *found, sure = _in_chunks(prune, size)(rows)
     unsure = np.flatnonzero(~np.asarray(sure))
     if not len(unsure):
         return found
@@ -81,12 +83,14 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
     they are part of a larger compilation.
     """
 
+    each = partial(by_rows, kernel)
+
     def run(rows: Array) -> list[Array]:
         held = min(size, _power(len(rows))) if isinstance(rows, jax.core.Tracer) else size
         parts = []
         for start in range(0, len(rows), held):
             part = rows[start : start + held]
-            parts.append(kernel(part) if len(part) == held else _filled_up(kernel, part, held))
+            parts.append(each(part) if len(part) == held else _filled_up(each, part, held))
         return [jnp.concatenate(p) for p in zip(*parts, strict=True)]
 
     return run

@@ -64,7 +64,7 @@ class PowerDiagram(eqx.Module):
 
     def scores(self, x: Points) -> Float[Array, "*points modes"]:
         """⟨a_i, x⟩ + b_i for every class."""
-        return jnp.asarray(x) @ self.sites.T + self.offsets
+        return jnp.matmul(x, self.sites.T, precision="highest") + self.offsets
 
     def label(self, x: Points) -> Int[Array, " *points"]:
         """y(x), decided in float64 where x64 is enabled; memory bounded over samples and classes.

@@ -154,7 +154,7 @@ def _labelled(
     first, at = _largest(values, LABELS + 1)
     places = jnp.take_along_axis(places, at[:, :LABELS], axis=1)
     few = screened.order[places]
-    exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide))
+    exact = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[few].astype(wide), precision="highest")
     exact = jnp.where(jnp.isfinite(first[:, :LABELS]), exact + offsets[few].astype(wide), -jnp.inf)
     label, _ = first_minimum(few, -exact)
     chosen = (few == label[:, None]) & jnp.isfinite(first[:, :LABELS])
@@ -239,6 +239,9 @@ def _distances(
 
 
 def _largest(values: Float[Array, "rows k"], count: int) -> tuple[Array, Array]:
-    """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row."""
-    largest, at = lax.optimization_barrier(lax.top_k(values, count))
+    """`lax.top_k`, kept apart: XLA would push a slice of it inside and sort all of the row.
+
+    One by one: XLA's decomposition of it for several devices stops at a barrier of both.
+    """
+    largest, at = map(lax.optimization_barrier, lax.top_k(values, count))
     return largest, at

@@ -119,7 +119,7 @@ def _drawn(
     mode, target, component = jnp.unravel_index(entry, proposal.chance.shape)
     away = diagram.sites[target] - diagram.sites[proposal.own[mode]]
     along = away / proposal.apart[mode, target][:, None]
-    u, xi = normal(normal_key, (2, rows, mixture.dimension), dtype.name)
+    u, xi = normal(normal_key, (2, rows, mixture.dimension), dtype.name, samples=1)
     g, h = jnp.sum(u * along, axis=1), jnp.sum(xi * along, axis=1)
     mean_u, mean_xi, l11, l21, l22 = proposal.shape[mode, target, component].T
     u = u + (mean_u + l11 * g - g)[:, None] * along

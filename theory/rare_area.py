@@ -114,7 +114,7 @@ def _on_facet(
     inward = diagram.sites[j] - diagram.sites[own]
     inward = unit_rows(inward - _dot(inward, across) * across)
     inward = jnp.where(jnp.isfinite(threshold)[:, None], inward, 0.0)
-    u = normal(point_key, (rows, mixture.dimension), dtype.name)
+    u = normal(point_key, (rows, mixture.dimension), dtype.name, samples=0)
     least = float(jnp.finfo(dtype).tiny)
     chance = jax.random.uniform(depth_key, (rows,), dtype) * ndtr(-threshold)
     depth = -ndtri(jnp.maximum(chance, least))  # beyond t, where inward is not 0

@@ -153,7 +153,7 @@ def generate(
     size = min(sequences, max(1, CELLS // (length * max(width, dimension))))
     for number, first in enumerate(range(0, sequences, size)):
         start_key, own = jax.random.split(jax.random.fold_in(key, number))
-        z = normal(start_key, (size, length, dimension), dtype)
+        z = normal(start_key, (size, length, dimension), dtype, samples=0)
         yield roll(own, denoiser, steps, z)[: sequences - first]
 
 
@@ -180,11 +180,12 @@ def step_of(denoiser: Denoiser, step: Step, key: PRNGKeyArray | None, z: Latents
     """One step from z; without a key, one that draws no noise."""
     if key is not None:
         raise_key, move_key = jax.random.split(key)
-        z = step.raised[0] * z + step.raised[1] * normal(raise_key, z.shape, z.dtype.name)
+        kept = step.raised[0] * z
+        z = kept + step.raised[1] * normal(raise_key, z.shape, z.dtype.name, samples=0)
     mean = denoiser(z, step.signal, step.noise)
     ahead = step.moved[0] * z + step.moved[1] * mean
     if key is not None:
-        ahead = ahead + step.moved[2] * normal(move_key, z.shape, z.dtype.name)
+        ahead = ahead + step.moved[2] * normal(move_key, z.shape, z.dtype.name, samples=0)
     if step.corrected is None:
         return ahead
     signal, noise, own, first, second = step.corrected

@@ -50,7 +50,7 @@ def _decided_labels(sites: Array, offsets: Array, x: Rows) -> Int[Array, " rows"
     wide = wide_dtype(x.dtype)
 
     def exact(j: Array) -> Array:
-        score = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[j].astype(wide))
+        score = jnp.einsum("rn,rkn->rk", x.astype(wide), sites[j].astype(wide), precision="highest")
         return -(score + offsets[j].astype(wide))
 
     lower, _ = _score_bounds(sites, offsets, x)
@@ -99,7 +99,7 @@ def facet_rows(
 
     def exact(j: Array) -> Array:
         apart = own.astype(wide)[:, None, :] - sites[j].astype(wide)
-        gap = jnp.einsum("rn,rkn->rk", x.astype(wide), apart)
+        gap = jnp.einsum("rn,rkn->rk", x.astype(wide), apart, precision="highest")
         gap = gap + (offsets[y].astype(wide)[:, None] - offsets[j].astype(wide))
         ratio = jnp.maximum(gap, 0) / jnp.linalg.norm(apart, axis=-1)
         return jnp.where(groups[j] == groups[y][:, None], jnp.inf, ratio)

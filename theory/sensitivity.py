@@ -142,7 +142,7 @@ def sensitivity(
     decoders = (logits(diagram),) if decoders is None else decoders
     found = [Sensitivity(1 if fixed is None else len(fixed)) for _ in decoders]
     for step in steps(key, mixture, diagram, scale, samples=samples, score=score, latents=latents):
-        noise = normal(step.key, step.clean.shape, step.clean.dtype.name)
+        noise = normal(step.key, step.clean.shape, step.clean.dtype.name, samples=0)
         length = _lengths(step.residual, fixed)
         for one, decoder in zip(found, decoders, strict=True):
             singular = singular_directions(decoder, step.clean)

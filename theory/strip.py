@@ -17,6 +17,7 @@ from scipy.special import ndtr
 
 from theory.batches import Transport, check_rows, values
 from theory.check import check_count, check_scale
+from theory.devices import spread
 from theory.gaussian import pdf
 from theory.line import Cut
 from theory.partition import PowerDiagram
@@ -132,7 +133,7 @@ def _off(transport: Transport, centres: np.ndarray, x: object) -> Bool[np.ndarra
     size = max(64, min(1 << 14, CELLS // len(centres) ** 2))
     for start in range(0, len(points), size):
         rows = points[start : start + size]
-        padded = jnp.asarray(np.pad(rows, [(0, size - len(rows)), (0, 0)], mode="edge"))
+        padded = spread(jnp.asarray(np.pad(rows, [(0, size - len(rows)), (0, 0)], mode="edge")))
         off, finite = map(np.asarray, _off_modes(transport, jnp.asarray(centres), padded))
         if not finite:
             raise ValueError("T must be finite, got NaN or infinity")

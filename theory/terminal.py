@@ -83,7 +83,7 @@ def noised(
     clean = jnp.asarray(latents)
     if clean.size == 0 or not jnp.issubdtype(clean.dtype, jnp.floating):
         raise ValueError(f"latents must be floating, at least one, got {clean.dtype} {clean.shape}")
-    noise = normal(key, clean.shape, clean.dtype.name)
+    noise = normal(key, clean.shape, clean.dtype.name, samples=0)
     return schedule.signal(time) * clean + schedule.noise(time) * noise
 
 

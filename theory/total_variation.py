@@ -59,7 +59,7 @@ def total_variation(
     batches = -(-samples // ROWS)
     sums = np.zeros((2, max(len(limits) - 1, 0) + 1))
     for number in range(batches):
-        x = normal(jax.random.fold_in(key, number), (ROWS, dimension), kind)
+        x = normal(jax.random.fold_in(key, number), (ROWS, dimension), kind, samples=0)
         sums += np.asarray(_sums(function, x, jnp.asarray(limits)), np.float64)
     if not np.isfinite(sums).all():
         raise ValueError("the gradient of u must be finite, got NaN or infinity")

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory import nearest
 from theory.check import check_count, check_scale
+from theory.devices import spread
 from theory.estimate import Estimate, from_samples, proportion
 from theory.gaussian import normal, tail
 from theory.partition import PowerDiagram, check_points
@@ -152,7 +153,7 @@ def _noised(
     """Z + sξ for the draws from `first` on, each with a key of its own."""
 
     def draw(number: Array) -> Array:
-        return normal(jax.random.fold_in(key, number), clean.shape, clean.dtype.name)
+        return normal(jax.random.fold_in(key, number), clean.shape, clean.dtype.name, samples=0)
 
     return clean + scale * jax.vmap(draw)(first + jnp.arange(batch))
 
@@ -183,7 +184,7 @@ def sandwich(latents: object, diagram: PowerDiagram, scale: float) -> tuple[Esti
     sides = []
     for start in range(0, clean.shape[0], size):
         part = slice(start, start + size)
-        rows, label = clean[part].astype(wide), facet.label[part]
+        rows, label = spread(clean[part].astype(wide)), facet.label[part]
         upper = _union_bound(sites, offsets, groups, rows, label, scale)
         sides.append(np.stack([np.asarray(tail(facet.distance[part] / scale)), np.asarray(upper)]))
     lower, upper = np.concatenate(sides, axis=1)

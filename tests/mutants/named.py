@@ -79,8 +79,8 @@ NAMED = (
     ),
     Replacement(
         "theory/perimeter/crofton.py",
-        "base = normal(base_key, shape, dtype)",
-        "base = normal(direction_key, shape, dtype)",
+        "base = normal(base_key, shape, dtype, samples=0)",
+        "base = normal(direction_key, shape, dtype, samples=0)",
         "the key of the direction is used for the foot of a line again",
         (ESTIMATORS,),
     ),

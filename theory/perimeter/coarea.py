@@ -51,7 +51,7 @@ def _variations(
     key: PRNGKeyArray, diagram: PowerDiagram, softness: Array | float, count: int
 ) -> Float[Array, "3 count"]:
     sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
-    x = normal(key, (count, diagram.dimension), sites.dtype.name)
+    x = normal(key, (count, diagram.dimension), sites.dtype.name, samples=0)
     scores = jnp.matmul(x, sites.T, precision="highest") + diagram.offsets
     temperatures = softness * jnp.array([1.0, 2.0, 4.0], sites.dtype)
     return jax.vmap(lambda t: total_variation(sites, scores, 1 / t))(temperatures)

@@ -20,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.check import check_count
+from theory.devices import spread
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
@@ -147,9 +148,9 @@ def _lines(
     """Slopes ⟨a_i, θ⟩ and intercepts ⟨a_i, y⟩ + b_i along random lines."""
     direction_key, base_key = jax.random.split(key)
     shape, dtype = (count, diagram.dimension), diagram.sites.dtype.name
-    theta = normal(direction_key, shape, dtype)
+    theta = normal(direction_key, shape, dtype, samples=0)
     theta = theta / jnp.linalg.norm(theta, axis=1, keepdims=True)
-    base = normal(base_key, shape, dtype)
+    base = normal(base_key, shape, dtype, samples=0)
     base = base - jnp.sum(base * theta, axis=1, keepdims=True) * theta
     slopes = jnp.matmul(theta, diagram.sites.T, precision="highest")
     return slopes, jnp.matmul(base, diagram.sites.T, precision="highest") + diagram.offsets
@@ -167,7 +168,7 @@ def envelope(
     Returns:
         The crossings, and whether all lines were finished within `places` steps.
     """
-    lines = slopes.shape[0]
+    lines, slopes, intercepts = slopes.shape[0], spread(slopes), spread(intercepts)
     blank = Crossings(
         jnp.full((lines, places), jnp.inf, slopes.dtype),
         jnp.zeros((lines, places), jnp.int32),

@@ -26,6 +26,6 @@ def gauss_green(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: int) -> Es
     parts = []
     for number in range(-(-samples // size)):
         key_of_batch = jax.random.fold_in(key, number)
-        x = normal(key_of_batch, (size, diagram.dimension), sites.dtype.name)
+        x = normal(key_of_batch, (size, diagram.dimension), sites.dtype.name, samples=0)
         parts.append(np.asarray(jnp.sum(x * sites[diagram.label(x)], axis=1)))
     return from_samples(np.concatenate(parts)[:samples])

@@ -97,7 +97,7 @@ def _random_pairs(
     key: PRNGKeyArray, diagram: PowerDiagram, gram: Array, pairs: Array, mass: Array, count: int
 ) -> Float[Array, " count"]:
     point_key, pair_key = jax.random.split(key)
-    x = normal(point_key, (count, diagram.dimension), diagram.sites.dtype.name)
+    x = normal(point_key, (count, diagram.dimension), diagram.sites.dtype.name, samples=0)
     inner = jnp.matmul(x, diagram.sites.T, precision="highest")
     draws = jax.random.uniform(pair_key, (count, PAIRS_A_POINT), mass.dtype, maxval=mass[-1])
     chosen = pairs[jnp.minimum(jnp.searchsorted(mass, draws, side="right"), len(pairs) - 1)]
@@ -111,7 +111,7 @@ def _all_pairs(
 ) -> tuple[Array, Array]:
     """Σ and Σ² over points of φ(c_ij)·P(on F_ij | all but τ)."""
     modes = diagram.modes
-    x = normal(key, (count, diagram.dimension), diagram.sites.dtype.name)
+    x = normal(key, (count, diagram.dimension), diagram.sites.dtype.name, samples=0)
     inner = jnp.matmul(x, diagram.sites.T, precision="highest")
     over_points = jax.vmap(_on_facet, (None, None, 0, None))
     over_row = jax.vmap(over_points, (None, None, None, 0), out_axes=1)

@@ -81,6 +81,6 @@ def _facets(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[
     size = max(4096, 8 * CELLS // diagram.modes)
     for number, start in enumerate(range(0, samples, size)):
         shape = (size, diagram.dimension)
-        x = normal(jax.random.fold_in(key, number), shape, diagram.sites.dtype.name)
+        x = normal(jax.random.fold_in(key, number), shape, diagram.sites.dtype.name, samples=0)
         facets = diagram.nearest_facet(x)
         yield Facet(*(column[: samples - start] for column in facets))
