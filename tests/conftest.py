@@ -1,7 +1,9 @@
 """Strict modes for every test: checked shapes, float64, no key used twice, reproducible draws."""
 
 import gc
+import math
 import os
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -24,6 +26,8 @@ key_reuse.watch()
 runtime.keep_compilations()
 ledger.watch()
 
+ROOM = 3 << 30  # bytes of a process in which compiled programs may stay
+
 # A first example compiles, so no deadline, and slow generation is no finding.
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=25, **COMMON)
@@ -42,10 +46,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_caches(request: pytest.FixtureRequest):
-    """What one module compiled holds memory; what the next needs of it is in files."""
+    """What was compiled holds memory: past a limit it goes; what is needed again is in files."""
     ledger.LEDGER.enter_file(request.path)
     yield
-    jax.clear_caches()
+    if _resident() > ROOM:
+        jax.clear_caches()
+
+
+def _resident() -> float:
+    """Bytes of memory that the process holds, ∞ where /proc does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return math.inf
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def feed_back(
         for number, (now, weight) in enumerate(zip(rounds, soft, strict=True)):
             z = _round(jax.random.fold_in(own, number), language, z, known, now, weight, read)
             known = known | now
-        if not bool(jnp.all(jnp.isfinite(z))):
+        if not np.isfinite(z).all():
             raise ValueError("no sequence of the chain is near these latents: raise `read`")
         made.append(z[: sequences - first])
     return jnp.concatenate(made)

@@ -1,11 +1,13 @@
 """Exact posteriors of a Markov chain's tokens given evidence at every position.
 
-    P(y_t = v | evidence) ∝ a_t(v)·b_t(v),   a_t = (a_{t−1}P)·e_t,   b_t = P(e_{t+1}·b_{t+1}).
+    P(y_t = v | evidence) ∝ a_t(v)·b_t(v),   a_t ∝ (a_{t−1}P)·e_t,   b_t ∝ P(e_{t+1}·b_{t+1}).
 
-a and b are kept as logarithms and scaled by their greatest entry before each product with P, so
-that evidence of any strength neither overflows nor ends in 0/0. A token that is less likely than
-another by more than the range of the dtype (1e-308, in float32 1e-38) at a step is dropped there.
-Work: 4·V² flops a position of a sequence; memory: two arrays of the size of the evidence.
+The evidence stays in logarithms; at every step e_t is scaled by its greatest entry among the tokens
+that are possible there, and the product by its sum, so that evidence of any strength neither
+overflows nor ends in 0/0. A token that is less likely than another by more than the range of the
+dtype (1e-308, in float32 1e-38) at a step is dropped there; steps of the chain as rare as that
+cost digits. Work: 4·V² flops a position of a sequence; memory: one array of the size of the
+evidence beside it, which the way back turns into the posteriors in place.
 """
 
 import math
@@ -44,7 +46,7 @@ def token_posteriors(chain: MarkovChain, evidence: object) -> Evidence:
     if not np.isfinite(greatest).all():
         raise ValueError("every position needs a finite log-likelihood and none may be NaN or +∞")
     law = posteriors_of(chain, found)
-    if np.isnan(law).any():
+    if np.isnan(law[..., 0]).any():  # then the whole row is
         raise ValueError("the evidence leaves no sequence that the chain says: use float64?")
     return law
 
@@ -83,40 +85,57 @@ def posterior_mean(
         ValueError: as `gaussian_evidence` and `token_posteriors`.
     """
     law = token_posteriors(chain, gaussian_evidence(latents, embeddings, signal, noise))
-    return jnp.matmul(law, jnp.asarray(embeddings, law.dtype), precision="highest")
+    return _product(law, jnp.asarray(embeddings, law.dtype))
 
 
 @jax.jit
 def evidence_of(z: Array, table: Array, signal: Array, noise: Array) -> Evidence:
     """`gaussian_evidence` without its checks, for use where the numbers are traced."""
-    along = jnp.matmul(z, table.T, precision="highest")
-    half = jnp.sum(table**2, axis=1) / 2
-    return (signal * along - signal**2 * half) / noise**2
+    half = signal * jnp.sum(table**2, axis=1, keepdims=True) / 2
+    rates = signal / noise**2 * jnp.concatenate([table, -half], axis=1)  # one product, no sum after
+    return _product(jnp.concatenate([z, jnp.ones_like(z[..., :1])], axis=-1), rates.T)
 
 
 @jax.jit
 def posteriors_of(chain: MarkovChain, evidence: Evidence) -> Evidence:
     """`token_posteriors` without its checks, for use where the numbers are traced."""
-    rows = chain.transition.astype(evidence.dtype)
-    steps = jnp.moveaxis(evidence - jnp.max(evidence, axis=-1, keepdims=True), 1, 0)
+    rows, length = chain.transition.astype(evidence.dtype), evidence.shape[1]
 
-    def forward(before: Array, here: Array) -> tuple[Array, Array]:
-        now = _through(before, rows) + here
-        return now, now
+    def forward(t: Array, state: tuple[Array, Evidence]) -> tuple[Array, Evidence]:
+        prior, laws = state
+        law = _conditioned(prior, _at(evidence, t))
+        return _product(law, rows), _put(laws, law, t)
 
-    def backward(after: Array, there: Array) -> tuple[Array, Array]:
-        now = _through(after + there, rows.T)
-        return now, now
+    def backward(step: Array, state: tuple[Array, Evidence]) -> tuple[Array, Evidence]:
+        t = length - 1 - step
+        behind, laws = state
+        law = _at(laws, t)
+        behind = jnp.where(law > 0, behind, 0)  # of what the way there left possible
+        before = _product(_conditioned(behind, _at(evidence, t)), rows.T)
+        return before, _put(laws, _normalised(law * behind), t)
 
-    first = jnp.log(chain.initial.astype(evidence.dtype)) + steps[0]
-    _, others = lax.scan(forward, first, steps[1:])
-    _, before = lax.scan(backward, jnp.zeros_like(first), steps[1:], reverse=True)
-    ahead = jnp.concatenate([first[None], others])
-    behind = jnp.concatenate([before, jnp.zeros_like(first)[None]])
-    return jnp.moveaxis(jax.nn.softmax(ahead + behind, axis=-1), 0, 1)
+    first = jnp.broadcast_to(chain.initial.astype(evidence.dtype), evidence[:, 0].shape)
+    _, laws = lax.fori_loop(0, length, forward, (first, jnp.zeros_like(evidence)))
+    return lax.fori_loop(0, length, backward, (jnp.ones_like(first), laws))[1]
 
 
-def _through(logs: Float[Array, "sequences V"], rows: Float[Array, "V V"]) -> Array:
-    """log(exp(logs)·P) up to a constant a sequence."""
-    scaled = jnp.exp(logs - jnp.max(logs, axis=-1, keepdims=True))
-    return jnp.log(jnp.matmul(scaled, rows, precision="highest"))
+def _conditioned(weights: Float[Array, "sequences V"], logs: Array) -> Array:
+    """weights·exp(logs) of sum 1; a token of weight 0 has no say in the scale."""
+    greatest = jnp.max(jnp.where(weights > 0, logs, -jnp.inf), axis=-1, keepdims=True)
+    return _normalised(weights * jnp.exp(jnp.minimum(logs - greatest, 0)))
+
+
+def _normalised(weights: Float[Array, "sequences V"]) -> Array:
+    return weights / jnp.sum(weights, axis=-1, keepdims=True)
+
+
+def _product(left: Array, right: Array) -> Array:
+    return jnp.matmul(left, right, precision="highest")
+
+
+def _at(values: Evidence, t: Array) -> Float[Array, "sequences V"]:
+    return lax.dynamic_index_in_dim(values, t, 1, keepdims=False)
+
+
+def _put(values: Evidence, one: Array, t: Array) -> Evidence:
+    return lax.dynamic_update_index_in_dim(values, one, t, 1)

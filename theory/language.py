@@ -53,7 +53,7 @@ class Language(eqx.Module):
         table = jnp.asarray(embeddings)
         if table.ndim != 2 or not jnp.issubdtype(table.dtype, jnp.floating):
             raise ValueError(f"embeddings are floating, (V, n), got {table.dtype} {table.shape}")
-        if not bool(jnp.all(jnp.isfinite(table))):
+        if not np.isfinite(table).all():
             raise ValueError("embeddings must be finite, got NaN or infinity")
         if order not in (1, 2) or states.vocabulary != len(table) ** order:
             raise ValueError(

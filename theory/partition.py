@@ -119,7 +119,7 @@ def check_points(diagram: PowerDiagram, x: object) -> Float[Array, "*points n"]:
         raise ValueError(f"expected at least one point, got shape {points.shape}")
     if not jnp.issubdtype(points.dtype, jnp.floating):
         raise ValueError(f"points must be floating, got dtype {points.dtype}")
-    if not isinstance(points, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(points))):
+    if not isinstance(points, jax.core.Tracer) and not np.isfinite(points).all():
         raise ValueError("points must be finite, got NaN or infinity")
     return points
 
@@ -302,5 +302,5 @@ def _check_offsets(sites: Array, offsets: Array) -> None:
 
 def _check_finite(name: str, values: Array) -> None:
     # A traced array has no values yet; whoever made the concrete one has checked it.
-    if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(values))):
+    if not isinstance(values, jax.core.Tracer) and not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")

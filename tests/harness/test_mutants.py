@@ -194,6 +194,7 @@ def test_the_first_failing_test_kills_and_the_outcome_is_kept(checkout: Path, tm
     assert (checkout / "theory/double.py").read_text() == "def double(x):\n    return 2 * x\n"
 
 
+@pytest.mark.slow
 def test_a_mutant_that_does_not_import_is_dead(checkout: Path, tmp_path: Path):
     runner = Runner(checkout, tmp_path / "cache")
     assert runner.of(mutant("return\nx = 1 / 0"), [TEST])[:2] == ("killed", TEST)
@@ -205,6 +206,7 @@ def test_what_computes_for_too_long_is_ended(checkout: Path, tmp_path: Path):
     assert found.verdict == "timeout"
 
 
+@pytest.mark.slow
 def test_what_hangs_is_ended_with_what_it_started(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -83,6 +83,7 @@ def test_before_training_it_is_an_affine_map():
     np.testing.assert_allclose(mixed, 0.3 * model.decode(z) + 0.7 * model.decode(w), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_at_the_same_bits():
     whole = train(key(1), fresh(), IMAGES, BRIEF, chunk=45)
 

@@ -15,7 +15,12 @@ from experiments import report, runtime
 from theory.partition import simplicial_cluster
 
 ENTRIES = [
-    pytest.param(name, number, id=f"{name}-{entry.contender}-{number}")
+    pytest.param(
+        name,
+        number,
+        id=f"{name}-{entry.contender}-{number}",
+        marks=pytest.mark.slow if entry.cases[0].get("dtype") == "float64" else (),
+    )
     for name in harness.BENCHMARKS
     if name != "growth"  # the kernels of the others on ladders
     for number, entry in enumerate(harness.module(name).entries("tiny"))

@@ -191,6 +191,7 @@ def test_a_word_without_an_end_gives_every_step(tmp_path):
     assert len(model.spell("ab")) == STEPS
 
 
+@pytest.mark.slow
 def test_more_words_compile_nothing_new(pair, monkeypatch):
     model, _ = pair
     model.latents(["warm", "w" * LENGTHS[0]])

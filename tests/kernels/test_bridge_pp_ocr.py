@@ -184,6 +184,7 @@ def test_latents_of_the_real_model(real):
 MIDDLES = (57, 75, 93, 110, 128)  # rows of the middles of a paragraph's lines on the page
 
 
+@pytest.mark.slow
 def test_print_cut_through_lies_as_near_as_another_code_found(real):
     """Its crops of this page cut through lines: medians 26.1 of ‖z‖, 1.34 of δ, 0.052 of δ/‖z‖.
 

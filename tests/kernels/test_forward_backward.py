@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
@@ -59,6 +60,17 @@ def test_evidence_may_rule_tokens_out_and_strong_evidence_decides():
     wanted = [2, 0, 1]
     evidence = 1e5 * np.eye(3)[wanted][None]
     np.testing.assert_allclose(token_posteriors(CHAIN, evidence)[0], np.eye(3)[wanted], atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_evidence_for_what_is_never_said_has_no_say(dtype: type):
+    """From 0 only 1 follows, and so on: e^2000 for other tokens is evidence about none."""
+    turn = MarkovChain(np.array([0.5, 0.5, 0.0]), np.roll(np.eye(3), 1, axis=1))
+    evidence = np.zeros((1, 3, 3), dtype)
+    evidence[0, 1] = [2000, 0, 1]  # 0 is not the second token, as 2 is not the first
+    evidence[0, 2] = [0, 2000, 0]  # nor is 1 the third
+    want = np.array([[1, math.e, 0], [0, 1, math.e], [math.e, 0, 1]]) / (1 + math.e)
+    np.testing.assert_allclose(token_posteriors(turn, evidence)[0], want, rtol=1e-6)
 
 
 def test_a_constant_of_a_position_changes_nothing():

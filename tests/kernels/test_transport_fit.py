@@ -46,6 +46,12 @@ def history(network: LipschitzNetwork) -> list[Training]:
     return states
 
 
+def test_lengths_unless_given_are_those_of_the_documentation():
+    said = " ".join((Schedule.__doc__ or "").split())
+    assert f"{Schedule().steps} unless given" in said
+    assert f"{Schedule().batch} unless given" in said
+
+
 def same_bits(got: Training, wanted: Training) -> bool:
     return bool(eqx.tree_equal(got, wanted))
 

@@ -77,7 +77,10 @@ def test_only_the_ratio_of_barrier_and_stiffness_counts(
     assert line_leak(modes, BARRIER / barrier * stiffness) == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize(("modes", "stiffness"), [(2, 1e5), (3, 1e5), (64, 1e6), (4096, 1e8)])
+@pytest.mark.parametrize(
+    ("modes", "stiffness"),
+    [(2, 1e5), (3, 1e5), (64, 1e6), pytest.param(4096, 1e8, marks=pytest.mark.slow)],
+)
 def test_the_limit_is_the_perimeter_of_the_intervals(modes: int, stiffness: float):
     """Λε/(κP) = 1 + O(M²/Λ), seen at Λ and 4Λ."""
     limit = BARRIER * perimeter.intervals(modes)

@@ -191,8 +191,8 @@ NAMED = (
     ),
     Replacement(
         "theory/forward_backward.py",
-        "now = _through(after + there, rows.T)",
-        "now = _through(after + there, rows)",
+        "_at(evidence, t)), rows.T)",
+        "_at(evidence, t)), rows)",
         "the backward pass lacks its transpose",
         ("tests/kernels/test_forward_backward.py",),
     ),

@@ -109,6 +109,7 @@ def test_so_it_goes_ten_times_in_a_row(registered, unbroken, tmp_path, capsys, t
     check_disturbed_run(unbroken, tmp_path, capsys)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_cluster_alive(registered, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["run", "toy", *WORDS, "--pause", "0.2", "--out", str(out), "--scheduler"]

@@ -17,6 +17,7 @@ from tests.pipeline.drawn import SIGMAS, column, ends, has_line, save, shown, tr
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 TABLES = sorted(REFERENCE.glob("*/decoder_contrast.csv"))
+LARGE = [path for path in TABLES if path.parent.name == "paper"]
 TEXT, IMAGES = ("g2p-en", "textgenrnn"), ("dcgan", "super-resolver", "taef2")
 WAYS = {"text": ("normal", "singular", "residual"), "image": ("singular", "residual")}
 RESPONSES = {"text": ("flips", "rise", "output"), "image": ("output", "perceptual")}
@@ -352,7 +353,13 @@ def test_letters_of_the_font_are_as_wide_as_they_are_placed():
     assert run.get_window_extent().width / 200 == pytest.approx(40 * LETTER, abs=LETTER)
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.parent.name, marks=pytest.mark.slow if path in LARGE else ())
+        for path in TABLES
+    ],
+)
 def test_committed_tables_draw(path: Path):
     table = store.read_table(path)
     figures = decoder_contrast.draw(table)

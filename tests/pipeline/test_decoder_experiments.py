@@ -127,6 +127,7 @@ def test_every_field_of_a_cell_changes_its_row(cell: Any):
 # Heads under noise
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_flips_lie_in_the_sandwich_of_their_own_noise():
     near, far = (measured(decoder_tube, replace(TUBE, ratio=r)) for r in (0.2, 1.0))

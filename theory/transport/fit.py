@@ -31,8 +31,8 @@ class Schedule(NamedTuple):
     """How long and how to train.
 
     Fields:
-        steps: of Adam, its rate falling to 0 along a cosine.
-        batch: fresh points of γ a step.
+        steps: of Adam, its rate falling to 0 along a cosine; 3000 unless given.
+        batch: fresh points of γ a step; 2048 unless given.
         rate: the first rate.
         balance: weight of the masses against the leak.
         parting: share of the steps in which β rises, and the leak's weight with it.
