@@ -82,7 +82,6 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
     The size does not depend on how many rows there are, so that a readout compiles once, unless
     they are part of a larger compilation.
     """
-
     each = partial(by_rows, kernel)
 
     def run(rows: Array) -> list[Array]:

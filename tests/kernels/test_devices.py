@@ -216,6 +216,7 @@ def _never(key: jax.Array) -> Estimate:
     raise AssertionError(key)
 
 
+@pytest.mark.slow
 def test_two_processes_of_the_documented_script_pool_what_one_does(tmp_path: Path):
     text = (ROOT / "docs" / "devices.md").read_text("utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
