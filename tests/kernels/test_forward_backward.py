@@ -149,8 +149,8 @@ BAD = {
     "none may be NaN or +∞": lambda: token_posteriors(CHAIN, GOOD + math.nan),
     "needs a finite log-likelihood": lambda: token_posteriors(CHAIN, GOOD - math.inf),
     "leaves no sequence that the chain says": lambda: token_posteriors(
-        CHAIN,
-        np.where(np.eye(3)[[1, 0]] > 0, 0.0, -np.inf)[None],  # 0 is never said after 1
+        CHAIN,  # 0 is never said after 1; beside a sequence that is said
+        np.stack([np.where(np.eye(3)[[1, 0]] > 0, 0.0, -np.inf), GOOD[0]]),
     ),
     "expected latents (sequences, length, n) and embeddings (V, n)": lambda: gaussian_evidence(
         GOOD, TABLE, 1.0, 1.0
