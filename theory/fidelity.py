@@ -60,8 +60,8 @@ def frechet(latents: object, language: Language) -> Estimate:
     """d² of generated pairs of neighbours over E‖x‖² of the language's.
 
     A perfect sampler is at 0, latents that are all 0 are at 1. The value is that of the empirical
-    moments, biased up by O(1/N); the bias stated is the jackknife's estimate of it, and the error
-    is the jackknife's, over GROUPS groups of sequences.
+    moments, biased up by O(1/N); the bias stated is the jackknife's estimate of it, with what
+    rounding may do, and the error is the jackknife's, over GROUPS groups of sequences.
 
     Args:
         latents: before any readout, shape (N, L, n), N ≥ 4, L ≥ 2.
@@ -81,8 +81,9 @@ def frechet(latents: object, language: Language) -> Estimate:
     total = tuple(sum(column) for column in zip(*sums, strict=True))
     root = _root(wanted.covariance)
     without = [tuple(a - b for a, b in zip(total, part, strict=True)) for part in sums]
-    apart = [_distance(_moments(part), wanted, root) / unit for part in (total, *without)]
-    return _jackknife(apart[0], np.array(apart[1:]))
+    moments = [_moments(part) for part in (total, *without)]
+    apart = np.array([_distance(part, wanted, root) / unit for part in moments])
+    return _jackknife(apart[0], apart[1:], _rounding(moments[0], root) / unit)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -105,18 +106,28 @@ def _moments(sums: tuple) -> Moments:
 
 
 def _distance(found: Moments, wanted: Moments, root: Float[np.ndarray, "k k"]) -> float:
-    """d², with C^{1/2} given: one factorisation a law, which at k = 512 is what counts.
-
-    Eigenvalues that should be 0 enter by the roots of rounding, some 1e-8 of the largest each.
-    """
+    """d², with C^{1/2} given: one factorisation a law, which at k = 512 is what counts."""
     shared = np.linalg.eigvalsh(root @ found.covariance @ root)
     own = np.trace(found.covariance) + np.trace(wanted.covariance)
     both = np.sqrt(np.maximum(shared, 0)).sum()
     return max(float(((found.mean - wanted.mean) ** 2).sum() + own - 2 * both), 0.0)
 
 
-def _jackknife(whole: float, without: np.ndarray) -> Estimate:
+def _rounding(found: Moments, root: Float[np.ndarray, "k k"]) -> float:
+    """What eigenvalues that are wrong by δ can do to d²: 2δ/√λ each, and 2√δ where λ should be 0.
+
+    δ is k roundings of the largest that C^{1/2} E xxᵀ C^{1/2} can have: C' is a difference of this
+    size, and all but cancels where a sampler ends at one point.
+    """
+    second = np.trace(found.covariance) + found.mean @ found.mean
+    largest = float(np.linalg.norm(root, 2) ** 2 * second)
+    delta = len(root) * np.finfo(np.float64).eps * max(largest, np.finfo(np.float64).tiny)
+    shared = np.linalg.eigvalsh(root @ found.covariance @ root)
+    return float(2 * (delta / np.sqrt(np.maximum(shared, delta))).sum())
+
+
+def _jackknife(whole: float, without: np.ndarray, rounding: float) -> Estimate:
     groups = len(without)
-    bias = (groups - 1) * abs(float(without.mean()) - whole)
+    bias = (groups - 1) * abs(float(without.mean()) - whole) + rounding
     sem = np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum())
     return Estimate(whole, float(sem), bias, groups)

@@ -96,6 +96,17 @@ def test_tokens_without_their_order_are_refuted():
     assert frechet(mixed.reshape(latents().shape), language()).interval().lower > 1e-3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_latents_at_one_point_are_as_far_as_the_point_but_for_rounding(seed):
+    """d² = ‖m − m'‖² + tr C: the roots of C' are those of its rounding."""
+    point = np.random.default_rng(seed).normal(size=4)
+    got, exact = frechet(np.tile(point, (300, 6, 1)), language()), pair_moments(language())
+    mean, unit = np.tile(point, 2), exact.mean @ exact.mean + np.trace(exact.covariance)
+    wanted = (((mean - exact.mean) ** 2).sum() + np.trace(exact.covariance)) / unit
+    assert abs(float(got.value) - wanted) <= float(got.bias) <= 1e-6
+    assert float(got.sem) <= float(got.bias)
+
+
 def test_latents_at_zero_are_at_one():
     found = frechet(np.zeros((8, 3, 4)), language())
     assert found.interval().contains(1)
