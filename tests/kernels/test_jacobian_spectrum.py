@@ -52,7 +52,13 @@ def test_an_isometry_counts_all_its_directions_and_a_ridge_one():
     assert steep.participation.value == pytest.approx(1)
 
 
-@pytest.mark.parametrize("matrix", [TALL, WIDE], ids=["n < d", "n > d"])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        pytest.param(TALL, id="n < d"),
+        pytest.param(WIDE, id="n > d", marks=pytest.mark.slow),
+    ],
+)
 def test_the_leading_part_and_its_sums_agree_with_the_whole(matrix, monkeypatch):
     monkeypatch.setattr(jacobian_spectrum, "DENSE", 2)
     monkeypatch.setattr(jacobian_spectrum, "TOLERANCE", 1e-6)

@@ -315,7 +315,7 @@ def test_coplanar_lifted_points_have_no_hull_and_are_scanned(dimension: int):
 
 
 @pytest.mark.parametrize("dimension", [2, IN_SPACE])
-@pytest.mark.parametrize("noise", [1e-16, 1e-14, pytest.param(1e-13, marks=pytest.mark.slow), 1e-9])
+@pytest.mark.parametrize("noise", [1e-16, 1e-14, 1e-13, 1e-9])
 def test_nearly_coplanar_lifted_points_lose_no_crossing(
     noise: float, dimension: int, monkeypatch: pytest.MonkeyPatch
 ):

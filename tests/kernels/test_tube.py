@@ -273,7 +273,7 @@ def test_a_denoiser_sees_the_noisy_latents():
     assert 0 < np.abs(seen[0] - clean).max() < 1
 
 
-@pytest.mark.parametrize("apart", [1e-3, 1e-7, 0.0])
+@pytest.mark.parametrize("apart", [pytest.param(1e-3, marks=pytest.mark.slow), 1e-7, 0.0])
 def test_the_union_bound_in_blocks_and_of_near_duplicates(apart, latents, monkeypatch):
     """A block of near-duplicates is taken by differences: products would lose its distances."""
     monkeypatch.setattr(tube, "BLOCK", 3)

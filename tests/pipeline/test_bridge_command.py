@@ -191,7 +191,12 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("case", RUNS)
+ALIKE = {"orthants not a power of two", "unknown estimator"}  # to the default run
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow if c in ALIKE else ()) for c in RUNS]
+)
 def test_a_bad_grid_is_one_line(capsys, tmp_path, case):
     out = tmp_path / "out"
     status = cli.main(["run", "interface_exact", *RUNS[case], "--out", str(out)])

@@ -157,7 +157,9 @@ def test_collapse_sets_the_band_under_the_high_dimensions(drawn):
             assert np.interp(r["rate"], *line.get_data()) == pytest.approx(r[name], rel=1e-4)
 
 
-@pytest.mark.parametrize("rows", [[], QUICK[:1], QUICK, QUICK[-1:]])
+@pytest.mark.parametrize(
+    "rows", [[], QUICK[:1], *(pytest.param(r, marks=pytest.mark.slow) for r in (QUICK, QUICK[-1:]))]
+)
 def test_small_tables_draw(rows):
     for figure in interface_profile.draw(rows).values():
         figure.savefig("/dev/null", format="svg")

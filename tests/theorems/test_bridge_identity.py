@@ -78,8 +78,11 @@ def exact_ratio(modes: int, scale: float) -> float:
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: simplicial_cluster(4), lambda: intervals(5), unequal],
-    ids=["simplicial", "intervals", "unequal"],
+    [
+        pytest.param(lambda: simplicial_cluster(4), id="simplicial", marks=pytest.mark.slow),
+        pytest.param(lambda: intervals(5), id="intervals"),
+        pytest.param(unequal, id="unequal"),
+    ],
 )
 def test_the_ratio_of_the_rates_has_no_free_parameter(make):
     diagram = make()

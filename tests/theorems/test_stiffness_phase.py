@@ -96,7 +96,7 @@ def test_two_modes_reach_the_floor_and_refute_one_five_percent_higher(dimension:
 # Order
 
 
-@pytest.mark.parametrize("modes", [3, 4, 16, 64])
+@pytest.mark.parametrize("modes", [3, 4, 16, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_line_needs_more_than_the_simplex_and_that_more_than_the_floor(modes: int):
     for share in (0.02, 0.1, 0.3):
         line, simplex = line_stiffness(modes, share), sparsemax_stiffness(modes, share)
