@@ -23,7 +23,7 @@ def start(preset, out):
 def finish(preset, out):
     process = start(preset, out)
     _, errors = process.communicate()
-    assert (process.returncode, errors) == (0, "")
+    assert process.returncode == 0, errors  # XLA may complain there of a machine that is busy
     return {path.name: path.read_bytes() for path in out.glob("*.csv")}
 
 
