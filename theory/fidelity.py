@@ -53,7 +53,7 @@ def frechet_distance(found: Moments, wanted: Moments) -> float:
     size = len(np.ravel(found.mean))
     if shapes != [(size,), (size, size)] * 2:
         raise ValueError(f"moments have shapes (k,) and (k, k) of one k, got {shapes}")
-    return _distance(found, wanted, _root(wanted.covariance))
+    return _distance(found, wanted, _shared(found, _root(wanted.covariance)))
 
 
 def frechet(latents: object, language: Language) -> Estimate:
@@ -81,9 +81,11 @@ def frechet(latents: object, language: Language) -> Estimate:
     total = tuple(sum(column) for column in zip(*sums, strict=True))
     root = _root(wanted.covariance)
     without = [tuple(a - b for a, b in zip(total, part, strict=True)) for part in sums]
-    moments = [_moments(part) for part in (total, *without)]
-    apart = np.array([_distance(part, wanted, root) / unit for part in moments])
-    return _jackknife(apart[0], apart[1:], _rounding(moments[0], root) / unit)
+    laws = [_moments(part) for part in (total, *without)]
+    shared = [_shared(law, root) for law in laws]
+    apart = [_distance(law, wanted, one) / unit for law, one in zip(laws, shared, strict=True)]
+    rounding = _rounding(laws[0], root, shared[0]) / unit
+    return _jackknife(apart[0], np.array(apart[1:]), rounding)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -105,15 +107,21 @@ def _moments(sums: tuple) -> Moments:
     return Moments(mean, second / count - np.outer(mean, mean))
 
 
-def _distance(found: Moments, wanted: Moments, root: Float[np.ndarray, "k k"]) -> float:
-    """d², with C^{1/2} given: one factorisation a law, which at k = 512 is what counts."""
-    shared = np.linalg.eigvalsh(root @ found.covariance @ root)
+def _shared(found: Moments, root: Float[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
+    """Eigenvalues of C^{1/2} C' C^{1/2}, once a law: at k = 512 that is what counts."""
+    return np.linalg.eigvalsh(root @ found.covariance @ root)
+
+
+def _distance(found: Moments, wanted: Moments, shared: Float[np.ndarray, " k"]) -> float:
+    """d², from `_shared`."""
     own = np.trace(found.covariance) + np.trace(wanted.covariance)
     both = np.sqrt(np.maximum(shared, 0)).sum()
     return max(float(((found.mean - wanted.mean) ** 2).sum() + own - 2 * both), 0.0)
 
 
-def _rounding(found: Moments, root: Float[np.ndarray, "k k"]) -> float:
+def _rounding(
+    found: Moments, root: Float[np.ndarray, "k k"], shared: Float[np.ndarray, " k"]
+) -> float:
     """What eigenvalues that are wrong by δ can do to d²: 2δ/√λ each, and 2√δ where λ should be 0.
 
     δ is k roundings of the largest that C^{1/2} E xxᵀ C^{1/2} can have: C' is a difference of this
@@ -122,7 +130,6 @@ def _rounding(found: Moments, root: Float[np.ndarray, "k k"]) -> float:
     second = np.trace(found.covariance) + found.mean @ found.mean
     largest = float(np.linalg.norm(root, 2) ** 2 * second)
     delta = len(root) * np.finfo(np.float64).eps * max(largest, np.finfo(np.float64).tiny)
-    shared = np.linalg.eigvalsh(root @ found.covariance @ root)
     return float(2 * (delta / np.sqrt(np.maximum(shared, delta))).sum())
 
 
