@@ -119,8 +119,7 @@ def check_points(diagram: PowerDiagram, x: object) -> Float[Array, "*points n"]:
         raise ValueError(f"expected at least one point, got shape {points.shape}")
     if not jnp.issubdtype(points.dtype, jnp.floating):
         raise ValueError(f"points must be floating, got dtype {points.dtype}")
-    if not isinstance(points, jax.core.Tracer) and not np.isfinite(points).all():
-        raise ValueError("points must be finite, got NaN or infinity")
+    _check_finite("points", points)
     return points
 
 
