@@ -52,18 +52,19 @@ bench: $(PEERS)/.installed
 	$(PEERS)/bin/python -m benchmarks --out $(OUT)
 
 # Peers have requirements of their own, so they never share the tests' environment.
-$(PEERS)/.installed: pyproject.toml benchmarks/constraints.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e '.[bench,weights]'
-	@touch $@
-
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): LOCK := constraints.txt
+$(STAMP): EXTRAS := dev,weights,images,cluster
+$(STAMP): constraints.txt
+$(PEERS)/.installed: LOCK := benchmarks/constraints.txt
+$(PEERS)/.installed: EXTRAS := bench,weights
+$(PEERS)/.installed: benchmarks/constraints.txt
+$(STAMP) $(PEERS)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "noncommit needs Python 3.11 or newer; '$(PYTHON)' is not: run make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "'$(PYTHON)' has no venv module: install it (Debian: apt-get install python3-venv) and run make again" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,weights,images,cluster]'
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[$(EXTRAS)]'
 	@touch $@
 
 clean:
