@@ -2,16 +2,15 @@
 
 V = 256, L = 128, n = 64, 1024 sequences, float32. The floor is the matrix products alone, 4V² + 4Vn
 flops a position of a look, at the rate that one large float32 product reaches in the same run; the
-rest is some 8V exponentials and logarithms a position. The first K steps include compilation.
+rest is 2V exponentials a position, and memory. The first K steps include compilation.
 """
 
-import resource
 import sys
 import time
 
 import jax
-import jax.numpy as jnp
 
+from benchmarks import harness, product_rate
 from experiments import runtime
 from experiments.generation import language_of
 from theory.sampler import generate, plan, times
@@ -19,16 +18,6 @@ from theory.terminal import RECTIFIED_FLOW
 
 LANGUAGE = "markov 256 0.02 64 random"
 SHAPE = (1024, 128, 64)
-SIDE = 4096
-
-
-def rate() -> float:
-    """Flops a second of a float32 product of SIDE × SIDE matrices."""
-    square = jnp.ones((SIDE, SIDE), jnp.float32)
-    jax.block_until_ready(square @ square)
-    start = time.perf_counter()
-    jax.block_until_ready(square @ square)
-    return 2 * SIDE**3 / (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -44,8 +33,9 @@ def main() -> None:
         jax.block_until_ready(z)
     seconds = time.perf_counter() - start
     flops = looks * sequences * length * (4 * size**2 + 4 * size * dimension)
-    floor = flops / rate()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    memory = (runtime.peak_memory() or 0) / 2**30
+    product = product_rate.CONTENDERS["JAX"].setup(product_rate.SIDES["full"], "float32")
+    floor = flops / product.flops * float(harness.timed(product)["seconds"] or 0)
     print(
         f"K = {looks}, V = {size}, L = {length}, {sequences} sequences: {seconds:.1f} s, ", end=""
     )
