@@ -8,9 +8,13 @@ import jax
 import numpy as np
 import pytest
 
+from tests.kernels.maps import Network
 from theory import perimeter, tube
+from theory.energy import ConeCost, separation_energy
 from theory.gaussian import normal
+from theory.leak import leak
 from theory.partition import PowerDiagram
+from theory.stiffness import frobenius_norms, normal_stretch, operator_norms
 
 
 @contextmanager
@@ -43,6 +47,16 @@ def case(seed: int) -> tuple[jax.Array, PowerDiagram, np.ndarray]:
     return jax.random.key(seed), diagram, rng.normal(size=(40, 3))
 
 
+def bent(diagram: PowerDiagram) -> Network:
+    """A map of R³ to R³ from the numbers of a diagram."""
+    return Network(diagram.sites, diagram.offsets, diagram.sites.T)
+
+
+def counted(x: np.ndarray) -> int:
+    """A number of samples that differs from case to case, in one number of chunks."""
+    return 3000 + int(9 * x[0, 1])
+
+
 CALLS: dict[str, Callable] = {
     "label": lambda key, d, x: d.label(x),
     "nearest_facet": lambda key, d, x: d.nearest_facet(x),
@@ -57,6 +71,15 @@ CALLS: dict[str, Callable] = {
     "gauss_green": lambda key, d, x: perimeter.gauss_green(key, d, samples=1000),
     "flip_rate": lambda key, d, x: tube.flip_rate(key, x, d, 0.1, draws=2),
     "sandwich": lambda key, d, x: tube.sandwich(x, d, 0.1),
+    "operator_norms": lambda key, d, x: operator_norms(key, bent(d), x, tolerance=10.0 ** -x[0, 0]),
+    "frobenius_norms": lambda key, d, x: frobenius_norms(bent(d), x),
+    "normal_stretch": lambda key, d, x: normal_stretch(bent(d), d, x),
+    "leak": lambda key, d, x: leak(
+        key, bent(d), x[:3], radius=1e-3 * abs(x[0, 0]), samples=counted(x), dimension=3
+    ),
+    "separation_energy": lambda key, d, x: separation_energy(
+        key, bent(d), ConeCost(x[:3]), dimension=3, samples=counted(x)
+    ),
 }
 
 
