@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 
 from figures import interface_profile, planar_partition
+from tests.pipeline.drawn import save
 from theory import bound
 
 NAMES = ["profile", "fixed_dimension", "large_dimension", "phase_diagram", "collapse"]
@@ -161,8 +162,11 @@ def test_collapse_sets_the_band_under_the_high_dimensions(drawn):
     "rows", [[], QUICK[:1], *(pytest.param(r, marks=pytest.mark.slow) for r in (QUICK, QUICK[-1:]))]
 )
 def test_small_tables_draw(rows):
-    for figure in interface_profile.draw(rows).values():
-        figure.savefig("/dev/null", format="svg")
+    figures = interface_profile.draw(rows)
+    assert set(figures) == {
+        *("profile", "fixed_dimension", "large_dimension", "phase_diagram", "collapse")
+    }
+    save(figures)
 
 
 QUADRANTS = np.array([[1.0, 1.0], [-1, 1], [-1, -1], [1, -1]]), np.zeros(4)
