@@ -26,6 +26,7 @@ from theory.jacobian import (
     pushed,
     unit,
 )
+from theory.reductions import every
 
 KRYLOV = 20  # Lanczos vectors of a cycle, unless many pairs are wanted
 
@@ -172,7 +173,7 @@ def _begun(block: Array, steps: int) -> State:
 
 @jax.jit
 def _unfinished(state: State, cycles: Array) -> Array:
-    return (state.number < cycles) & ~jnp.all(state.done)
+    return (state.number < cycles) & ~every(state.done)
 
 
 @partial(jax.jit, static_argnames="whole")

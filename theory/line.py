@@ -25,16 +25,8 @@ from scipy.special import ndtr
 from theory.devices import by_rows
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
-from theory.perimeter.crofton import (
-    CELLS,
-    REACH,
-    Crossings,
-    above,
-    envelope,
-    first,
-    highest,
-    mean_cosine,
-)
+from theory.perimeter.crofton import CELLS, REACH, Crossings, envelope, mean_cosine
+from theory.reductions import above, every, first, highest, some
 
 # Lines handed to the device at once, padded: one shape to compile, and a second for long runs.
 FEW, MANY = 1 << 12, 1 << 16
@@ -230,7 +222,7 @@ def _cross(
         found, last, finished = by_rows(Partial(blocks, lines.directions), lines.bases)
     else:
         found, last, finished = by_rows(blocks, lines.directions, lines.bases)
-    return found, last, jnp.all(finished)
+    return found, last, every(finished)
 
 
 def _blocks(
@@ -298,5 +290,5 @@ def _walk(
     cells = jnp.zeros((places, size), jnp.int32)
     blank = Crossings(jnp.full((places, size), jnp.inf, base.dtype), cells, cells)
     state = (0, start, jnp.ones(size, bool), blank)
-    _, _, active, found = lax.while_loop(lambda s: (s[0] < places) & jnp.any(s[2]), advance, state)
-    return Crossings(*(side.T for side in found)), ~jnp.any(active)
+    _, _, active, found = lax.while_loop(lambda s: (s[0] < places) & some(s[2]), advance, state)
+    return Crossings(*(side.T for side in found)), ~some(active)

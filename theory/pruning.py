@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from theory.reductions import some
 from theory.screening import first_minimum, heights, lengths, rounding
 
 GROUP = 32  # classes of a group
@@ -129,13 +130,13 @@ def facets(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -
     def settle(state: tuple[Pruned, Array]) -> tuple[Pruned, Array]:
         found, doubtful = state
         at = jnp.nonzero(doubtful, size=few, fill_value=len(x))[0]
-        some, those = jax.tree.map(lambda leaf: leaf[at], (scores, rows))
-        again = _nearest(sites, offsets, screened, some, those, wide, SECOND)
+        few_scores, those = jax.tree.map(lambda leaf: leaf[at], (scores, rows))
+        again = _nearest(sites, offsets, screened, few_scores, those, wide, SECOND)
         found = jax.tree.map(lambda old, new: old.at[at].set(new, mode="drop"), found, again)
         return found, doubtful.at[at].set(False, mode="drop")
 
     doubtful = rows.sure & ~found.sure
-    return lax.while_loop(lambda state: jnp.any(state[1]), settle, (found, doubtful))[0]
+    return lax.while_loop(lambda state: some(state[1]), settle, (found, doubtful))[0]
 
 
 def _scores(screened: Screen, x: Rows) -> _Scores:

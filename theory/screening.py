@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from theory.reductions import every
+
 BLOCK = 4096  # classes a block
 FEW = 64  # doubtful rows of a chunk that are decided by themselves
 
@@ -140,7 +142,7 @@ def _screened_argmin(
     # Rows without any finite value (a single distinct site) are certified too.
     certified |= bounds[:, 0] == jnp.inf
     return lax.cond(
-        jnp.all(certified), lambda: (best, value), lambda: _exhaustive(exact, rows, modes)
+        every(certified), lambda: (best, value), lambda: _exhaustive(exact, rows, modes)
     )
 
 

@@ -17,6 +17,7 @@ from theory.devices import spread
 from theory.estimate import Estimate, from_samples, proportion
 from theory.gaussian import normal, tail
 from theory.partition import PowerDiagram, check_points
+from theory.reductions import some
 
 ROWS = 1 << 16  # noisy latents held at once, if one draw is no more
 BLOCK = 1024  # classes of a union bound held at once
@@ -228,7 +229,7 @@ def _union_bound(
         apart = jnp.maximum(reach - 2 * inner, 0)
         ours = jnp.sum(x * own, axis=1) + own_offset
         gap = ours[:, None] - jnp.matmul(x, sites[j].T, precision="highest") - offsets[j]
-        close = jnp.any(exists & (apart < least * reach))
+        close = some(exists & (apart < least * reach))
         gap, length = lax.cond(close, lambda: direct(j), lambda: (gap, jnp.sqrt(apart)))
         crossing = tail(jnp.maximum(gap, 0) / jnp.where(exists, length, 1.0) / scale)
         return total + jnp.sum(jnp.where(exists, crossing, 0.0), axis=1), None

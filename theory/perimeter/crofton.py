@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.check import check_count
 from theory.devices import spread
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
 from theory.partition import PowerDiagram
+from theory.reductions import above, first, highest, some
 
 REACH = 10.0  # crossings at |t| > 10 weigh φ(10) = 8e-23 each: stated as bias
 # A Poisson count of 0 excludes rates above −log η, 3.5 sems of the two-sided 1 − η interval at
@@ -190,25 +191,5 @@ def envelope(
     classes = jnp.arange(slopes.shape[1], dtype=jnp.int32)
     start = highest(intercepts - REACH * slopes)
     state = (0, start, jnp.ones(lines, bool), blank)
-    _, _, active, found = lax.while_loop(lambda s: (s[0] < places) & jnp.any(s[2]), advance, state)
-    return found, ~jnp.any(active)
-
-
-def highest(scores: Float[Array, "lines modes"]) -> Int[Array, " lines"]:
-    """The first class of the highest score; XLA's own argmax does not vectorise on CPUs."""
-    classes = jnp.arange(scores.shape[1], dtype=jnp.int32)
-    return first(-scores <= above(-jnp.max(scores, axis=1))[:, None], classes)
-
-
-def first(chosen: Bool[Array, "lines modes"], classes: Int[Array, "..."]) -> Int[Array, " lines"]:
-    """The least of the classes chosen."""
-    return jnp.min(jnp.where(chosen, classes, jnp.iinfo(jnp.int32).max), axis=1)
-
-
-def above(least: Float[Array, " lines"]) -> Float[Array, " lines"]:
-    """A little more than the least of several numbers: those below it tie.
-
-    XLA may work the numbers out twice, for the minimum and for the comparison with it, once with
-    fused multiply-adds and once without: compared by equality, none might be the least.
-    """
-    return least + 16 * jnp.finfo(least.dtype).eps * (1 + jnp.abs(least))
+    _, _, active, found = lax.while_loop(lambda s: (s[0] < places) & some(s[2]), advance, state)
+    return found, ~some(active)

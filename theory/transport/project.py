@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from theory.reductions import some
+
 
 @jax.custom_jvp
 def nearest(x: Float[Array, "*points modes"]) -> Float[Array, "*points modes"]:
@@ -30,7 +32,7 @@ def _nearest(x: Array) -> Array:
         return now, jnp.maximum(now, (sums - 1) / jnp.maximum(count, 1))
 
     start = jnp.full_like(shifted[..., :1], -1)
-    _, threshold = lax.while_loop(lambda s: jnp.any(s[1] > s[0]), step, (start - 1, start))
+    _, threshold = lax.while_loop(lambda s: some(s[1] > s[0]), step, (start - 1, start))
     return jnp.maximum(shifted - threshold, 0)
 
 
