@@ -26,7 +26,7 @@ key_reuse.watch()
 runtime.keep_compilations()
 ledger.watch()
 
-ROOM = 3 << 30  # bytes of a process in which compiled programs may stay
+SHARE = 6  # of the machine's memory, that a process may hold before compiled programs go
 
 # A first example compiles, so no deadline, and slow generation is no finding.
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
@@ -49,17 +49,16 @@ def _fresh_caches(request: pytest.FixtureRequest):
     """What was compiled holds memory: past a limit it goes; what is needed again is in files."""
     ledger.LEDGER.enter_file(request.path)
     yield
-    if _resident() > ROOM:
+    if SHARE * _resident_pages() > os.sysconf("SC_PHYS_PAGES"):
         jax.clear_caches()
 
 
-def _resident() -> float:
-    """Bytes of memory that the process holds, ∞ where /proc does not tell."""
+def _resident_pages() -> float:
+    """Pages of memory that the process holds, ∞ where /proc does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         return math.inf
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
