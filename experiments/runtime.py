@@ -136,6 +136,26 @@ def peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def resident_memory() -> int | None:
+    """The memory this process holds now, in bytes, or the most it has held, as far as known."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return peak_memory()
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def forget_programs(room: int) -> None:
+    """Let go of what JAX has traced and compiled if this process holds more than `room` bytes.
+
+    Otherwise it stays to the end, 10 MB a program; what is needed again is read from files.
+    """
+    import jax
+
+    if (resident_memory() or 0) > room:
+        jax.clear_caches()
+
+
 def version() -> str:
     """Version of noncommit: the installed one, or that of the source checkout."""
     try:

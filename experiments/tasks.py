@@ -5,12 +5,15 @@ import pickle
 import time
 import traceback
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from experiments import runtime, sources, store
 from experiments.ledger import Ledger, Outcome
+
+ROOM = 3 << 29  # bytes that a worker may hold when it takes up a cell
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ def compute(task: Task) -> Outcome:
     A cell that is stored already is kept: an executor that lost a worker gives its task to another.
     """
     runtime.configure()
+    if parent_process() is not None:  # this process is for cells alone
+        runtime.forget_programs(ROOM)
     try:
         if record := store.read_cell(task.path, task.identity):
             return Outcome(record)

@@ -1,13 +1,10 @@
 """Strict modes for every test: checked shapes, float64, no key used twice, reproducible draws."""
 
 import gc
-import math
 import os
-from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import jax
 import jaxtyping
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -26,7 +23,7 @@ key_reuse.watch()
 runtime.keep_compilations()
 ledger.watch()
 
-SHARE = 6  # of the machine's memory, that a process may hold before compiled programs go
+ROOM = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 6  # a process, in bytes
 
 # A first example compiles, so no deadline, and slow generation is no finding.
 COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
@@ -49,16 +46,7 @@ def _fresh_caches(request: pytest.FixtureRequest):
     """What was compiled holds memory: past a limit it goes; what is needed again is in files."""
     ledger.LEDGER.enter_file(request.path)
     yield
-    if SHARE * _resident_pages() > os.sysconf("SC_PHYS_PAGES"):
-        jax.clear_caches()
-
-
-def _resident_pages() -> float:
-    """Pages of memory that the process holds, ∞ where /proc does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return math.inf
+    runtime.forget_programs(ROOM)
 
 
 @pytest.fixture

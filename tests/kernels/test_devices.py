@@ -114,13 +114,13 @@ def test_other_draws_are_not_taken_for_the_same(computed: Callable):
 
 @pytest.mark.parametrize("name", marked(PROGRAMS))
 def test_a_device_holds_its_share_and_exchanges_no_samples(name: str, computed: Callable):
-    """Flags of one bit say whether all are done."""
+    """Single integers say whether all are done."""
     one, eight = (programs[name] for _, programs in computed(name))
     assert [count for _, count in one["places"]] == [1] * len(one["places"])
     assert {count for _, count in eight["places"]} == {DEVICES}
     assert "samples" in eight["places"][0][0]
     assert eight["bytes"] < one["bytes"] / 3
-    assert set(eight["exchanged"]) <= {"pred[] all-reduce"}
+    assert set(eight["exchanged"]) <= {"s32[] all-reduce"}
 
 
 def test_with_one_device_nothing_is_done():
