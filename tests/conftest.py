@@ -38,6 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def pytest_collection_finish() -> None:
     """What the collection made stays to the end: garbage is not sought there, then or later."""
     gc.freeze()
+    gc.set_threshold(50_000, 50, 100)  # what is traced is garbage only when programs go
     gc.enable()
 
 

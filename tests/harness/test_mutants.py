@@ -185,6 +185,7 @@ TEST = "tests/test_double.py"
 THREE = TEST + "::test_three[\\u03ba \\u2264 [a::b/c]]"
 
 
+@pytest.mark.slow
 def test_the_first_failing_test_kills_and_the_outcome_is_kept(checkout: Path, tmp_path: Path):
     runner = Runner(checkout, tmp_path / "cache")
     found = runner.of(mutant("return 3 * x"), [TEST])

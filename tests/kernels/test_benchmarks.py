@@ -14,12 +14,13 @@ from benchmarks import equal_masses, growth, harness, nearest_facet, perimeter
 from experiments import report, runtime
 from theory.partition import simplicial_cluster
 
+LONG = {"equal_masses", "training"}  # to compile
 ENTRIES = [
     pytest.param(
         name,
         number,
         id=f"{name}-{entry.contender}-{number}",
-        marks=pytest.mark.slow if entry.cases[0].get("dtype") == "float64" else (),
+        marks=pytest.mark.slow if name in LONG or entry.cases[0].get("dtype") == "float64" else (),
     )
     for name in harness.BENCHMARKS
     if name != "growth"  # the kernels of the others on ladders

@@ -128,7 +128,9 @@ def test_the_table_of_floors(modes: int, row: tuple[float, float, float]):
     assert intervals(modes) == pytest.approx(row[2], rel=1e-11)
 
 
-@pytest.mark.parametrize("modes", [2, 3, 10, 1000, 10**6, 10**9])
+@pytest.mark.parametrize(
+    "modes", [2, 3, 1000, 10**9, *(pytest.param(m, marks=pytest.mark.slow) for m in (10, 10**6))]
+)
 def test_expected_maximum_against_another_integral(modes: int):
     coarse, wanted = (exact_expected_maximum(modes, degree) for degree in (4, 5))
     assert abs(coarse / wanted - 1) < 1e-12  # the oracle agrees with itself at two orders

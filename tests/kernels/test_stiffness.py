@@ -54,7 +54,14 @@ MAPS = {  # T, n
 }
 
 
-LIKE_OTHERS = {"256 → 256", "40 → 3", "3 → 40", "network"}  # for the default run
+LIKE_OTHERS = {
+    "256 → 256",
+    "40 → 3",
+    "3 → 40",
+    "network",
+    "orthogonal",
+    "projection",
+}  # for the default run
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ RUNS = {
 }
 
 
-ALIKE = {"orthants not a power of two", "unknown estimator"}  # to the default run
+ALIKE = {"no effort", "orthants not a power of two", "unknown estimator"}  # to the default run
 
 
 @pytest.mark.parametrize(

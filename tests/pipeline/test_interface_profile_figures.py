@@ -159,7 +159,8 @@ def test_collapse_sets_the_band_under_the_high_dimensions(drawn):
 
 
 @pytest.mark.parametrize(
-    "rows", [[], QUICK[:1], *(pytest.param(r, marks=pytest.mark.slow) for r in (QUICK, QUICK[-1:]))]
+    "rows",
+    [QUICK[:1], *(pytest.param(r, marks=pytest.mark.slow) for r in ([], QUICK, QUICK[-1:]))],
 )
 def test_small_tables_draw(rows):
     figures = interface_profile.draw(rows)
