@@ -35,9 +35,11 @@ def operator_norms(
     """‖DT(x)‖_op without the Jacobian: `theory.lanczos.leading_pairs` from a random start.
 
     It stops when error ≤ tolerance·value at all points of a chunk; `error` is that of
-    `theory.lanczos.quotient`, so that some singular value lies that near. That it is the largest
-    one holds but for a probability that falls exponentially with the steps (Kuczyński,
-    Woźniakowski 1992).
+    `theory.lanczos.quotient`, so that some singular value lies that near. It falls short of the
+    largest by a share ε with probability ≤ 1.65√m e^{−(2k−1)√(2ε)} after k ≥ 36 products
+    (Kuczyński, Woźniakowski 1992): small where ε is several times 1/k². A largest value with others
+    as near as that may be taken for one of them: of 2560 points with 80 singular values, many of
+    them near 1, five fell short by more than the tolerance of 1e-3, the worst by 2e-3.
 
     Args:
         key: PRNG key; the start of a point depends on its row, not on its chunk.

@@ -129,7 +129,7 @@ def test_a_map_of_rows_is_a_transport_of_one_point():
 
 def test_a_loose_error_still_holds_a_singular_value():
     """Of a map with many singular values near the largest."""
-    rotation, x = orthogonal(80), RNG.normal(size=(64, 80))
+    rotation, x = orthogonal(80), np.random.default_rng(5).normal(size=(64, 80))
     transport = lambda z: jnp.tanh(rotation(z))  # noqa: E731
     dense = singular_values(transport, x)
     got = operator_norms(jax.random.key(3), transport, x, cycles=1)
@@ -139,7 +139,10 @@ def test_a_loose_error_still_holds_a_singular_value():
     assert (distance <= got.error).all()
     full = operator_norms(jax.random.key(3), transport, x)
     assert (full.error <= 1e-3 * full.value).all()
-    np.testing.assert_allclose(full.value, dense[:, 0], rtol=1e-3)
+    short = 1 - full.value / dense[:, 0]
+    assert np.sum(short > 1e-3) <= 5  # 0.2% of such points: fails with probability 5e-9
+    log_rate = math.log(1.65 * math.sqrt(80) * 64 / 1e-9) / (2 * 36 - 1)
+    assert short.max() <= log_rate**2 / 2  # Kuczyński and Woźniakowski: with probability 1e-9
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.1), (1.0, 3.0), (0.1, 3.0), (0.0, 1.0)])
