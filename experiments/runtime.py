@@ -148,7 +148,7 @@ def resident_memory() -> int | None:
 def forget_programs(room: int) -> None:
     """Let go of what JAX has traced and compiled if this process holds more than `room` bytes.
 
-    Otherwise it stays to the end, 10 MB a program; what is needed again is read from files.
+    Otherwise it stays to the end of the process; what is needed again is read from files.
     """
     import jax
 

@@ -36,10 +36,11 @@ def operator_norms(
 
     It stops when error ≤ tolerance·value at all points of a chunk; `error` is that of
     `theory.lanczos.quotient`, so that some singular value lies that near. It falls short of the
-    largest by a share ε with probability ≤ 1.65√m e^{−(2k−1)√(2ε)} after k ≥ 36 products
-    (Kuczyński, Woźniakowski 1992): small where ε is several times 1/k². A largest value with others
-    as near as that may be taken for one of them: of 2560 points with 80 singular values, many of
-    them near 1, five fell short by more than the tolerance of 1e-3, the worst by 2e-3.
+    largest by a share ε with probability ≤ 1.65√m e^{−(2k−1)√(2ε)} after k = KRYLOV products
+    (Kuczyński, Woźniakowski 1992), and restarts only raise the value: small where ε is ten times
+    1/k². A largest value with others as near as that may be taken for one of them: of 2560 points
+    with 80 singular values, many near 1, five fell short by more than the tolerance of 1e-3, the
+    worst by 2e-3.
 
     Args:
         key: PRNG key; the start of a point depends on its row, not on its chunk.

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import runtime
 from tests.kernels.maps import Network
 from theory import perimeter, tube
 from theory.energy import ConeCost, separation_energy
@@ -117,3 +118,13 @@ def test_the_counter_counts():
     with compilations() as said:
         jax.jit(lambda x: x * 3.25)(np.ones(11))
     assert any("Compiling" in line for line in said)
+
+
+def test_programs_are_forgotten_beyond_their_room_alone():
+    twice = jax.jit(lambda x: 2 * x)
+    for room, again in ((1 << 60, False), (0, True)):
+        twice(3.0)
+        runtime.forget_programs(room)
+        with compilations() as said:
+            twice(3.0)
+        assert any("lambda" in one for one in said) == again

@@ -142,7 +142,7 @@ def test_a_loose_error_still_holds_a_singular_value():
     short = 1 - full.value / dense[:, 0]
     assert np.sum(short > 1e-3) <= 5  # 0.2% of such points: fails with probability 5e-9
     log_rate = math.log(1.65 * math.sqrt(80) * 64 / 1e-9) / (2 * 36 - 1)
-    assert short.max() <= log_rate**2 / 2  # Kuczyński and Woźniakowski: with probability 1e-9
+    assert short.max() <= log_rate**2 / 2  # as after 36 steps without a restart
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.1), (1.0, 3.0), (0.1, 3.0), (0.0, 1.0)])
