@@ -20,7 +20,7 @@ BLOCK = 512  # rows of a dense product: the scores of a block are held, no more
 BRUTE = 64
 CASES: dict[str, list[Case]] = {
     "full": [
-        {"head": "smollm2", "modes": 49152, "dimension": 576, "rows": 2048},
+        {"head": "smollm2", "modes": 49152, "dimension": 576, "rows": 10000},
         {"head": "random", "modes": 16384, "dimension": 256, "rows": 4096},
     ],
     "tiny": [{"head": "random", "modes": 5000, "dimension": 8, "rows": 64}],

@@ -22,11 +22,15 @@ from theory.screening import wide_dtype
 MANY = 4096  # classes from which on pruning pays
 CELLS = 1 << 17  # (point, class) pairs held by a screen: about a megabyte an array, a cache's worth
 ROWS = 4096  # points held by a screen of few classes
-PRUNED = 1 << 25  # pairs held by pruning, which a product fills at its full rate: 128 MiB
+PRUNED = 1 << 26  # pairs held by pruning, which a product fills at its full rate: 256 MiB
+
+Screened = Callable[[], pruning.Screen]
 
 
-def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Array, " *points"]:
-    """argmax_i ⟨a_i, x⟩ + b_i, ties to the smaller index."""
+def label(
+    sites: Array, offsets: Array, screened: Screened, x: Float[Array, "*points n"]
+) -> Int[Array, " *points"]:
+    """argmax_i ⟨a_i, x⟩ + b_i, ties to the smaller index; `screened` is asked for many classes."""
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
     if modes <= MANY:
         sites, offsets, rows = _widened(sites, offsets, rows)
@@ -34,14 +38,17 @@ def label(sites: Array, offsets: Array, x: Float[Array, "*points n"]) -> Int[Arr
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         (labels,) = screen(rows)
         return labels.reshape(x.shape[:-1])
-    screened = pruning.screen(sites, offsets, jnp.arange(modes))
-    prune = Partial(pruning.labels, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+    prune = Partial(pruning.labels, sites, offsets, screened(), wide=wide_dtype(x.dtype).name)
     (labels,) = _pruned(prune, screen, modes, rows)
     return labels.reshape(x.shape[:-1])
 
 
 def facet(
-    sites: Array, offsets: Array, groups: Int[Array, " modes"], x: Float[Array, "*points n"]
+    sites: Array,
+    offsets: Array,
+    groups: Int[Array, " modes"],
+    screened: Screened,
+    x: Float[Array, "*points n"],
 ) -> tuple[Array, Array, Array]:
     """Label, nearest neighbour and distance; `groups` are equal for equal sites."""
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
@@ -51,8 +58,7 @@ def facet(
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         found = screen(rows)
     else:
-        screened = pruning.screen(sites, offsets, groups)
-        prune = Partial(pruning.facets, sites, offsets, screened, wide=wide_dtype(x.dtype).name)
+        prune = Partial(pruning.facets, sites, offsets, screened(), wide=wide_dtype(x.dtype).name)
         found = _pruned(prune, screen, modes, rows)
     label, neighbour, distance = (part.reshape(x.shape[:-1]) for part in found)
     return label, neighbour, distance
@@ -67,7 +73,8 @@ def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[
 
     In chunks that a product fills at its full rate, but few rows are not padded to many.
     """
-    size = min(max(16, PRUNED // modes), _power(len(rows)))
+    held = max(16, PRUNED // modes)
+    size = min(1 << (held.bit_length() - 1), _power(len(rows)))
     *found, sure = _in_chunks(prune, size)(rows)
     unsure = np.flatnonzero(~np.asarray(sure))
     if not len(unsure):

@@ -1,6 +1,7 @@
 """Power diagrams y(x) = argmax_i ⟨a_i, x⟩ + b_i: synthetic partitions and linear readouts alike."""
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy import special
 
-from theory import nearest
+from theory import nearest, pruning
 from theory.check import check_count
 from theory.gaussian import composite_legendre, quantile
 
@@ -72,7 +73,8 @@ class PowerDiagram(eqx.Module):
         Raises:
             ValueError: when x is empty, not finite, or its last axis is not n.
         """
-        return nearest.label(self.sites, self.offsets, check_points(self, x))
+        points = check_points(self, x)
+        return nearest.label(self.sites, self.offsets, lambda: self._screened, points)
 
     def nearest_facet(self, x: Points) -> Facet:
         """Label, neighbour and δ(x) = min_{j≠y} (s_y − s_j)/‖a_y − a_j‖ over **all** classes j.
@@ -86,11 +88,24 @@ class PowerDiagram(eqx.Module):
             ValueError: when x is empty, not finite, or its last axis is not n.
         """
         points = check_points(self, x)
-        return Facet(*nearest.facet(self.sites, self.offsets, jnp.asarray(self.groups()), points))
+        groups, screened = jnp.asarray(self._groups), lambda: self._screened
+        return Facet(*nearest.facet(self.sites, self.offsets, groups, screened, points))
 
     def groups(self) -> Int[np.ndarray, " modes"]:
-        """For every class the smallest index of a class with exactly the same site."""
-        return first_of_equal_rows(np.asarray(self.sites))
+        """For every class the smallest index of a class with exactly the same site; read-only."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> Int[np.ndarray, " modes"]:
+        groups = first_of_equal_rows(np.asarray(self.sites))
+        groups.flags.writeable = False
+        return groups
+
+    @cached_property
+    def _screened(self) -> pruning.Screen:
+        """The classes in order of length, which holds the sites once more."""
+        with jax.ensure_compile_time_eval():
+            return pruning.screen(self.sites, self.offsets, jnp.asarray(self._groups))
 
     def without_duplicates(self) -> "PowerDiagram":
         """The same partition with the offsets of never-chosen duplicate sites set to −∞.

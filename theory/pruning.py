@@ -10,9 +10,10 @@ which is close when the classes of a group have nearly one length: they are sort
 with the least bounds are opened, the same bound is taken class by class, and the few classes with
 the smallest are *decided* by direct differences in the widest enabled dtype. A row is `sure` when
 the bounds of all other groups and classes, less what rounding can do, exclude them. The rows that
-are not are looked at again with more effort.
+are not are looked at again with more effort, and again with more.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from theory.screening import first_minimum, heights, lengths, rounding
 
 GROUP = 32  # classes of a group
 LABELS = 4  # classes whose score is decided
-FEW = 32  # rows of a chunk that are looked at again together
+FEW = 32  # rows of a chunk that are looked at again together, and a quarter the third time
 
 
 class Effort(NamedTuple):
@@ -36,8 +37,9 @@ class Effort(NamedTuple):
     facets: int
 
 
-# Of latents of a language model 13% have 16 classes within the bound or more, the worst hundreds.
-FIRST, SECOND = Effort(24, 16), Effort(128, 192)
+# Of latents of a language model 13% have 16 classes within the bound or more, one in 200 has 192
+# or more, the worst some 800 in 400 groups.
+FIRST, SECOND, THIRD = Effort(24, 16), Effort(128, 192), Effort(512, 1024)
 
 Rows = Float[Array, "rows n"]
 
@@ -124,14 +126,25 @@ def facets(sites: Array, offsets: Array, screened: Screen, x: Rows, wide: str) -
     """The nearest facet of every row, decided in dtype `wide`, and whether it is sure."""
     scores = _scores(screened, x)
     rows = _labelled(sites, offsets, screened, x, scores, wide)
-    found = _nearest(sites, offsets, screened, scores, rows, wide, FIRST)
-    few = min(FEW, len(x))
+
+    def nearest(scores: _Scores, rows: _Labelled, effort: Effort) -> Pruned:
+        return _nearest(sites, offsets, screened, scores, rows, wide, effort)
+
+    found = nearest(scores, rows, FIRST)
+    for effort, few in ((SECOND, FEW), (THIRD, FEW // 4)):
+        found = _settled(partial(nearest, effort=effort), scores, rows, found, min(few, len(x)))
+    return found
+
+
+def _settled(
+    nearest: Callable[..., Pruned], scores: _Scores, rows: _Labelled, found: Pruned, few: int
+) -> Pruned:
+    """What is found, and of rows that are not sure what another look finds, `few` at a time."""
 
     def settle(state: tuple[Pruned, Array]) -> tuple[Pruned, Array]:
         found, doubtful = state
-        at = jnp.nonzero(doubtful, size=few, fill_value=len(x))[0]
-        few_scores, those = jax.tree.map(lambda leaf: leaf[at], (scores, rows))
-        again = _nearest(sites, offsets, screened, few_scores, those, wide, SECOND)
+        at = jnp.nonzero(doubtful, size=few, fill_value=len(doubtful))[0]
+        again = nearest(*jax.tree.map(lambda leaf: leaf[at], (scores, rows)))
         found = jax.tree.map(lambda old, new: old.at[at].set(new, mode="drop"), found, again)
         return found, doubtful.at[at].set(False, mode="drop")
 

@@ -265,10 +265,10 @@ def test_what_pruning_is_sure_of_is_right_without_the_screen():
     np.testing.assert_allclose(np.asarray(found.distance)[sure], distance[sure], rtol=1e-9)
 
 
-@pytest.mark.parametrize("second", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(second, monkeypatch):
+@pytest.mark.parametrize("looks", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3))])
+def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(looks, monkeypatch):
     """With too few classes opened the bounds must say so: a wrong neighbour is never sure."""
-    for name in ("FIRST", *(["SECOND"] if second else [])):
+    for name in ("FIRST", "SECOND", "THIRD")[:looks]:
         monkeypatch.setattr(pruning, name, pruning.Effort(1, 1))
     monkeypatch.setattr(pruning, "FEW", 7)
     jax.clear_caches()
@@ -278,7 +278,20 @@ def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(second, monkeyp
     jax.clear_caches()
     wrong = np.abs(np.asarray(found.distance) - brute(diagram, x)[2]) > 1e-9
     assert not np.any(wrong & np.asarray(found.sure))
-    assert second or (np.asarray(found.sure).mean() > 0.9 and not wrong.any())
+    assert looks == 3 or (np.asarray(found.sure).mean() > 0.9 and not wrong.any())
+
+
+def test_classes_are_put_in_order_once_and_anew_for_other_classes(monkeypatch):
+    """What a diagram keeps between searches is its own: no search of other offsets meets it."""
+    monkeypatch.setattr(nearest, "MANY", 1)
+    screens, screen = [], pruning.screen
+    monkeypatch.setattr(pruning, "screen", lambda *given: screens.append(1) or screen(*given))
+    diagram, x = PowerDiagram(crowd("random")), RNG.normal(size=(100, 24))
+    check(diagram, x)
+    check(diagram, x)
+    assert len(screens) == 1
+    check(eqx.tree_at(lambda d: d.offsets, diagram, 3 * jnp.arange(1280.0) / 1280), x)
+    assert len(screens) == 2
 
 
 def test_classes_switched_off_and_padding_are_never_chosen(monkeypatch):
