@@ -8,10 +8,13 @@ nearly every point; the points it is not sure of are screened.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
@@ -22,6 +25,7 @@ from theory.screening import wide_dtype
 MANY = 4096  # classes from which on pruning pays
 CELLS = 1 << 17  # (point, class) pairs held by a screen: about a megabyte an array, a cache's worth
 ROWS = 4096  # points held by a screen of few classes
+BLOCKS = 8  # of pruning in one program
 PRUNED = 1 << 26  # pairs held by pruning, which a product fills at its full rate: 256 MiB
 
 Screened = Callable[[], pruning.Screen]
@@ -54,7 +58,7 @@ def facet(
     rows, modes = x.reshape(-1, x.shape[-1]), sites.shape[0]
     if modes <= MANY:
         sites, offsets, rows = _widened(sites, offsets, rows)
-    screen = _in_chunks(Partial(screening.facet_rows, sites, offsets, groups), _screened(modes))
+    screen = _in_chunks(Partial(_facet_rows, sites, offsets, groups), _screened(modes))
     if modes <= MANY or isinstance(x, jax.core.Tracer):
         found = screen(rows)
     else:
@@ -64,18 +68,23 @@ def facet(
     return label, neighbour, distance
 
 
-def _label_rows(sites: Array, offsets: Array, part: Array) -> tuple[Array]:
+def _label_rows(sites: Array, offsets: Array, part: Array, real: Array) -> tuple[Array]:
     return (screening.label_rows(sites, offsets, part),)
+
+
+def _facet_rows(sites: Array, offsets: Array, groups: Array, part: Array, real: Array) -> Any:
+    return screening.facet_rows(sites, offsets, groups, part)
 
 
 def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[Array]:
     """What pruning finds, and of rows that it is not sure of what the screen finds.
 
-    In chunks that a product fills at its full rate, but few rows are not padded to many.
+    In blocks that a product fills at its full rate, but few rows are not padded to many.
     """
     held = max(16, PRUNED // modes)
     size = min(1 << (held.bit_length() - 1), _power(len(rows)))
-    *found, sure = _in_chunks(prune, size)(rows)
+    chunk = size if len(rows) <= size else size * BLOCKS
+    *found, sure = _in_chunks(Partial(_by_blocks, prune, size), chunk)(rows)
     unsure = np.flatnonzero(~np.asarray(sure))
     if not len(unsure):
         return found
@@ -83,11 +92,31 @@ def _pruned(prune: Callable, screen: Callable, modes: int, rows: Array) -> list[
     return [old.at[unsure].set(new) for old, new in zip(found, again, strict=True)]
 
 
+@eqx.filter_jit
+def _by_blocks(kernel: Callable, size: int, rows: Array, real: Array) -> Any:
+    """The kernel over blocks of `size` rows, as many as hold the real ones, which come first.
+
+    In one program, so that the memory of a block is met for the first time once.
+    """
+    size = min(size, len(rows))
+    fill = (0, -len(rows) % size)
+    blocks = jnp.pad(rows, (fill, (0, 0)), mode="edge").reshape(-1, size, rows.shape[1])
+
+    def step(k: Array, found: Any) -> Any:
+        return jax.tree.map(lambda old, new: old.at[k].set(new), found, kernel(blocks[k]))
+
+    one = jax.eval_shape(kernel, blocks[0])
+    empty = jax.tree.map(lambda leaf: jnp.zeros((len(blocks), *leaf.shape), leaf.dtype), one)
+    found = lax.fori_loop(0, (jnp.sum(real, dtype=jnp.int32) + size - 1) // size, step, empty)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: len(rows)], found)
+
+
 def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
     """The kernel over rows in chunks of one size; the last repeats its last row.
 
-    The size does not depend on how many rows there are, so that a readout compiles once, unless
-    they are part of a larger compilation.
+    The kernel is given rows, and which of them are real, not such repetitions. The size does not
+    depend on how many rows there are, so that a readout compiles once, unless they are part of a
+    larger compilation.
     """
     each = partial(by_rows, kernel)
 
@@ -96,15 +125,17 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
         parts = []
         for start in range(0, len(rows), held):
             part = rows[start : start + held]
-            parts.append(each(part) if len(part) == held else _filled_up(each, part, held))
+            real = jnp.asarray(np.arange(held) < len(part))
+            full = len(part) == held
+            parts.append(each(part, real) if full else _filled_up(each, part, real))
         return [jnp.concatenate(p) for p in zip(*parts, strict=True)]
 
     return run
 
 
-def _filled_up(kernel: Callable, part: Array, held: int) -> list[Array]:
-    padded = jnp.pad(part, ((0, held - len(part)), (0, 0)), mode="edge")
-    return [out[: len(part)] for out in kernel(padded)]
+def _filled_up(kernel: Callable, part: Array, real: Array) -> list[Array]:
+    padded = jnp.pad(part, ((0, len(real) - len(part)), (0, 0)), mode="edge")
+    return [out[: len(part)] for out in kernel(padded, real)]
 
 
 def _widened(*arrays: Array) -> list[Array]:

@@ -281,6 +281,22 @@ def test_a_point_whose_nearest_facet_was_pruned_away_is_not_sure(looks, monkeypa
     assert looks == 3 or (np.asarray(found.sure).mean() > 0.9 and not wrong.any())
 
 
+@pytest.mark.parametrize("points", [17, 100, 300])
+def test_pruning_block_by_block_equals_brute_force(points, monkeypatch):
+    """Some blocks of a chunk are padding alone, and one in part."""
+    monkeypatch.setattr(nearest, "MANY", 1)
+    monkeypatch.setattr(nearest, "PRUNED", 16 * 1280)
+    diagram, x = PowerDiagram(crowd("random")), RNG.normal(size=(points, 24))
+    check(diagram, x)
+    np.testing.assert_array_equal(diagram.label(x), brute(diagram, x)[0])
+
+
+def test_blocks_of_padding_are_left_out():
+    real = jnp.arange(100) < 33
+    doubled = nearest._by_blocks(lambda rows: (2 * rows[:, 0],), 16, jnp.ones((100, 3)), real)[0]
+    np.testing.assert_array_equal(doubled, np.where(np.arange(100) < 48, 2, 0))
+
+
 def test_classes_are_put_in_order_once_and_anew_for_other_classes(monkeypatch):
     """What a diagram keeps between searches is its own: no search of other offsets meets it."""
     monkeypatch.setattr(nearest, "MANY", 1)
