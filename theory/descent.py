@@ -23,9 +23,10 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from theory import line
-from theory.balance import line_sets, mass_and_laplacian, newton, solve
+from theory.balance import line_sets
 from theory.gaussian import pdf
 from theory.line import Cut, Lines, random_lines
+from theory.newton import mass_and_laplacian, newton, solve
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import mean_cosine
 

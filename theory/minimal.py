@@ -15,18 +15,12 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from theory import line, partition, start
-from theory.balance import (
-    Certificate,
-    certify,
-    enough_lines,
-    line_sets,
-    mass_and_laplacian,
-    newton_in_stages,
-)
+from theory.balance import Certificate, certify, enough_lines, line_sets
 from theory.check import check_count
 from theory.descent import BALANCING, DIRECTIONS, TOLERANCE, descend, lloyd
 from theory.estimate import Estimate, from_samples
 from theory.line import random_lines
+from theory.newton import mass_and_laplacian, newton_in_stages
 from theory.partition import PowerDiagram
 from theory.perimeter.crofton import mean_cosine, unseen
 

@@ -9,18 +9,10 @@ from scipy.sparse import csr_array
 
 from tests.significance import check_mean, check_rejects
 from theory import line, start
-from theory.balance import (
-    HALVINGS,
-    balance,
-    certify,
-    line_sets,
-    mass_and_laplacian,
-    newton,
-    newton_in_stages,
-    newton_steps,
-)
+from theory.balance import balance, certify, line_sets
 from theory.estimate import Estimate
 from theory.gaussian import normal
+from theory.newton import HALVINGS, mass_and_laplacian, newton, newton_in_stages, newton_steps
 from theory.partition import PowerDiagram, intervals, orthants, simplicial_cluster
 from theory.perimeter import facet_areas
 

@@ -9,18 +9,12 @@ from scipy.special import ndtr
 
 from tests.significance import check_mean, check_rejects
 from theory import descent, line, start
-from theory.balance import (
-    certify,
-    line_sets,
-    mass_and_laplacian,
-    newton,
-    newton_in_stages,
-    voronoi_offsets,
-)
+from theory.balance import certify, line_sets, voronoi_offsets
 from theory.descent import centroids, descend, drift, gradient, lloyd, turned
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, pdf
 from theory.line import Cut, random_lines
+from theory.newton import mass_and_laplacian, newton, newton_in_stages
 from theory.partition import PowerDiagram, simplicial_cluster
 
 FAILURE = 1e-10
