@@ -100,10 +100,11 @@ def _masses(table: Table) -> Figure:
                 color, marker = LOOKS[library]
                 seconds = [row["seconds"] for row in own]
                 error, sem = ([row[c] for row in own] for c in ("worst_error", "worst_error_sem"))
-                look = {"mfc": "white", "ls": "--"} if "certified" in name else {"ls": "-"}
-                axes.errorbar(
-                    seconds, error, yerr=sem, color=color, marker=marker, label=name, **look
-                )
+                line = axes.errorbar(
+                    seconds, error, yerr=sem, color=color, marker=marker, ls="-", label=name
+                )[0]
+                if "certified" in name:
+                    line.set(markerfacecolor="white", linestyle="--")
             axes.set(xscale="log", yscale="log", ylabel="worst error")
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(f"M = {modes}, n = {dimension}", loc="left")

@@ -41,6 +41,7 @@ from theory import (
     tube,
 )
 from theory.balance import balance
+from theory.conditional_masses import conditional_masses
 from theory.denoiser import MixtureDenoiser
 from theory.devices import by_rows, spread
 from theory.gaussian import normal
@@ -113,6 +114,12 @@ def split() -> list:
     ]
 
 
+def nearly_meeting() -> PowerDiagram:
+    """Sites that float32 is not trusted with."""
+    sites = np.asarray(diagram().sites, np.float64)
+    return PowerDiagram(np.concatenate([sites, sites[:1] * (1 + 1e-5)]))
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "split": split,
     "crofton": lambda: perimeter.crofton(key(), diagram(), lines=9000),
@@ -123,6 +130,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "facet_projection": lambda: perimeter.facet_projection(key(), diagram(), samples=3000),
     "projected": lambda: perimeter.projected_facet_areas(key(), diagram(), samples=2000),
     "balance": lambda: balance(key(), diagram(), lines=1 << 12),
+    "conditional_masses": lambda: conditional_masses(key(), nearly_meeting(), 1 << 11, 0.9),
     "paired_flips": lambda: flips.paired_flips(key(), law(), diagram(), 0.3, samples=5000),
     "flip_counts": lambda: tube.flip_counts(key(), points(), diagram(), 0.3, draws=3),
     "sandwich": lambda: tube.sandwich(points(), diagram(), 0.3),
