@@ -79,6 +79,30 @@ def test_the_judge_of_masses_knows_the_exact_ones():
     assert abs(tilted.mean(axis=0)[0] / 0.2 - 1) > 0.05
 
 
+def test_the_judge_knows_a_cell_with_two_ends():
+    """On the line: a middle cell between −½ and ½."""
+    sites, offsets = np.array([[-1.0], [0.1], [0.8]]), np.array([0.0, 0.55, 0.2])
+    masses = equal_masses.cell_masses(sites, offsets, 64).mean(axis=0)
+    np.testing.assert_allclose(masses, [0.3085375387, 0.3829249226, 0.3085375387], rtol=1e-9)
+
+
+def test_solvers_are_compared_at_equal_time():
+    """A peer's error falls as 1/time here, and its least effort takes a second."""
+
+    def row(contender: str, seconds: float, error: float) -> dict:
+        held = {"modes": 4, "dimension": 2, "contender": contender, "seconds": seconds}
+        library = "noncommit" if contender == "noncommit" else contender
+        return held | {"library": library, "worst_error": error}
+
+    peers = [row("ott-jax", s, 0.1 / s) for s in (1.0, 4.0, 16.0)] + [row("POT", 1.0, 0.3)]
+    ours = [row("noncommit", s, 0.001) for s in (0.5, 2.0, 20.0)]
+    early, between, late = equal_masses.summary([*peers, *ours])
+    assert early["times"] is None
+    assert between["best_peer"] == late["best_peer"] == "ott-jax"
+    assert between["times"] == pytest.approx(50)
+    assert late["times"] == pytest.approx(5)
+
+
 def test_the_best_width_balances_bias_and_variance():
     """Counts as their means are, of P = 2 and the bias −3ε + 4ε²: ε³ = P/(2·9·N)."""
     samples, seconds = 1 << 20, 1.0
