@@ -30,9 +30,11 @@ from theory.partition import PowerDiagram, check_masses
 
 SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
-FLAT, CROWD = 4, 256  # the most dimensions, and the fewest cells, where lines alone cost less
+FLAT = 4  # dimensions up to which lines tell more than points for what they cost
+CROWD = 256  # cells up to which points are taken, at M² operations each
 COARSE = 1 << 13  # lines before points: as many as leave no cell empty
-POINTS_A_CELL, MET = 1 << 13, 1 << 11  # points of the masses, and of the Laplacian
+POINTS_A_CELL = 1 << 13  # for a certificate of about 1%
+MET = 1 << 11  # points of the Laplacian
 SHARES = 64, 8, 1  # of the points that each Newton step on them takes
 
 

@@ -27,7 +27,8 @@ from theory.screening import first_minimum, heights, lengths, rounding
 
 GROUP = 32  # classes of a group
 LABELS = 4  # classes whose score is decided
-FEW, FEWER = 32, 4  # rows of a block that are looked at again together, and a third time
+FEW = 32  # rows of a block that are looked at again together
+FEWER = 4  # and a third time
 
 
 class Effort(NamedTuple):
