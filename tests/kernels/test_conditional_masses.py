@@ -87,6 +87,18 @@ def test_drawing_nearer_to_the_centre_halves_the_variance_of_small_cells():
     assert own.best_shrinkage(key(1), orthants(1)) == 1
 
 
+def test_the_shrinkage_is_that_of_the_least_worst_relative_variance(monkeypatch):
+    """Of a cell of mass ½ at τ = 1 and of a tenth elsewhere: relative, not per mass."""
+    variances = dict.fromkeys(own.SHRINKAGES, 2.0) | {1.0: 1.0, 0.9: 0.5}
+
+    def masses(along: object, shrinkage: float, bits: object) -> np.ndarray:
+        mean = 0.5 if shrinkage == 1 else 0.1
+        return mean * (1 + variances[shrinkage] ** 0.5 * np.array([[1.0], [-1.0]]))
+
+    monkeypatch.setattr(own, "_masses", masses)
+    assert own.best_shrinkage(key(), orthants(2)) == 0.9
+
+
 @pytest.mark.parametrize("shrinkage", [1.0, 0.9])
 def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites(shrinkage: float):
     diagram = simplicial_cluster(4, MASSES)

@@ -70,7 +70,9 @@ EQUIVALENT: dict[str, str] = {
     "cut = float(pdf(special.ndtri(2 / 3)))": (
         "φ(Φ⁻¹(1/3)) = φ(Φ⁻¹(2/3)), since Φ⁻¹(1 − p) = −Φ⁻¹(p) and φ is even"
     ),
-    "theory/bound.py: start = np.log(law) / 2 => start = np.log(law) / 3": (
-        "where the minimisation of a convex function begins; it ends at the same minimum"
+    "theory/newton.py: least, skipped = 0.5 * min(float(mass[mass > 0].min()), float(law.min())), 0"
+    " => least, skipped = 0.55 * min(float(mass[mass > 0].min()), float(law.min())), 0": (
+        "how small a step may make the smallest cell on the way to the minimum of a convex "
+        "function, which is the same from anywhere"
     ),
 }
