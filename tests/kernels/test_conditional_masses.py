@@ -55,7 +55,7 @@ def test_the_sums_of_two_small_sets_are_sobols_points():
     assert set(map(tuple, sums)) == set(map(tuple, wanted.astype(np.uint32)))
 
 
-@pytest.mark.parametrize("shrinkage", [1.0, 0.85])
+@pytest.mark.parametrize("shrinkage", [pytest.param(1.0, marks=pytest.mark.slow), 0.85])
 def test_exact_masses(shrinkage: float):
     got = estimated(simplicial_cluster(4, MASSES), shrinkage)
     check_mean(got, MASSES, 1e-10, resolution=0.01)
@@ -68,7 +68,7 @@ def test_on_the_line_one_point_is_exact_to_rounding():
     np.testing.assert_allclose(two, [0.6914624612740131, 0.3085375387259869], atol=1e-6)
 
 
-@pytest.mark.parametrize("shrinkage", [1.0, 0.9])
+@pytest.mark.parametrize("shrinkage", [pytest.param(1.0, marks=pytest.mark.slow), 0.9])
 def test_cells_with_two_ends_have_the_masses_that_labels_count(shrinkage: float):
     got, counts = estimated(inner(), shrinkage), counted(inner())
     assert own._along(inner()).falling is not None
@@ -99,7 +99,7 @@ def test_the_shrinkage_is_that_of_the_least_worst_relative_variance(monkeypatch)
     assert own.best_shrinkage(key(), orthants(2)) == 0.9
 
 
-@pytest.mark.parametrize("shrinkage", [1.0, 0.9])
+@pytest.mark.parametrize("shrinkage", [pytest.param(1.0, marks=pytest.mark.slow), 0.9])
 def test_the_derivative_is_the_facet_area_over_the_distance_of_the_sites(shrinkage: float):
     diagram = simplicial_cluster(4, MASSES)
     keys = jax.random.split(key(4), 32)
