@@ -28,7 +28,7 @@ from theory.line import Lines
 from theory.newton import newton_in_stages, solve
 from theory.partition import PowerDiagram, check_masses
 
-SCRAMBLES = 32  # independent line sets of a certificate: its intervals are Student's with 31
+SCRAMBLES = 32  # independent sets of a certificate: its intervals are Student's with 31
 SIMULTANEOUS = 1e-3  # failure probability of the certificate, split over the cells
 FLAT = 4  # dimensions up to which lines tell more than points for what they cost
 CROWD = 256  # cells up to which points are taken, at M² operations each
@@ -39,7 +39,7 @@ SHARES = 64, 8, 1  # of the points that each Newton step on them takes
 
 
 class Certificate(NamedTuple):
-    """How far the cell masses are from the prescribed ones, on lines the solver never saw.
+    """How far the cell masses are from the prescribed ones, on lines or points that are fresh.
 
     Fields:
         worst_relative_error: max_i |γ̂(B_i) − m_i|/m_i.
