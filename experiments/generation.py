@@ -218,7 +218,7 @@ def _made(
                 z, jnp.asarray(steps[-1].signal, z.dtype), jnp.asarray(steps[-1].noise, z.dtype)
             )
             token = _draw(jax.random.fold_in(token_key, number), law)
-            z = language.embeddings[token]
+            z = jnp.take(language.embeddings, token, axis=0)
         else:
             token = language.read(z)
         latents.append(np.asarray(z, np.float32))

@@ -99,5 +99,5 @@ def state(key: Any, words: str, readout: str, width: float, rows: int) -> tuple[
     token_key, noise_key = jax.random.split(key)
     language = embedded.language(f"{readout} {LENGTH}")
     tokens = language.sample(token_key, max(2, rows // LENGTH), LENGTH)
-    clean = language.embeddings[tokens.ravel()]
+    clean = jnp.take(language.embeddings, tokens.ravel(), axis=0)
     return clean + width * normal(noise_key, clean.shape, clean.dtype.name), LENGTH

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.denoise_step import Rows, unit_rows
+from theory.denoise_step import Rows, across, unit_rows
 from theory.estimate import Estimate, Interval, proportion, proportion_interval, ratio_of_means
 from theory.gaussian import normal
 from theory.partition import PowerDiagram, check_points
@@ -83,12 +83,12 @@ def cci(
     """
     z = _checked(latents, diagram, reach, group)
     facet = diagram.nearest_facet(z)
-    if not bool(jnp.all(facet.neighbour >= 0)):
+    if np.min(np.asarray(facet.neighbour)) < 0:
         raise ValueError("a latent has no facet: the sites of the readout are all equal")
     length = reach * jnp.maximum(facet.distance, 0).astype(z.dtype)
-    if not bool(jnp.any(length > 0)):
+    if not np.any(np.asarray(length) > 0):
         raise ValueError("all latents lie on facets: there is no perturbation below the margin")
-    towards = unit_rows(diagram.sites[facet.neighbour] - diagram.sites[facet.label])
+    towards = across(diagram.sites, facet.label, facet.neighbour)
     ways = (unit_rows(normal(key, z.shape, z.dtype.name)), towards.astype(z.dtype))
     rest = _carried(carrier, z)
     steps = [length[:, None] * way for way in ways]
@@ -102,7 +102,7 @@ def cci(
         _mean(moved[1]),
         _mean(made[0]),
         _kept(diagram, facet.label, rest, group),
-        int(jnp.sum(length == 0)),
+        int(np.sum(np.asarray(length) == 0)),
     )
 
 
@@ -157,7 +157,12 @@ def nearest_embedding(table: object) -> PowerDiagram:
         ValueError: as `PowerDiagram`.
     """
     rows = jnp.asarray(table)
-    return PowerDiagram(rows, -jnp.sum(rows**2, axis=-1) / 2)
+    return PowerDiagram(rows, _half_squares(rows))
+
+
+@jax.jit
+def _half_squares(rows: Array) -> Array:
+    return -jnp.sum(rows**2, axis=-1) / 2
 
 
 class PassThrough(eqx.Module):
@@ -209,7 +214,7 @@ class HardCommit(eqx.Module):
 
     def __call__(self, z: Rows) -> Rows:
         """Embeddings of the tokens."""
-        return self.table[self.diagram.label(z)].astype(z.dtype)
+        return jnp.take(self.table, self.diagram.label(z), axis=0).astype(z.dtype)
 
 
 class SoftFeedback(eqx.Module):

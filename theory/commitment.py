@@ -7,7 +7,6 @@ in ⌈log₂(L+1)⌉ rounds, and no order needs fewer.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -140,20 +139,24 @@ def _in_rounds(
         known = spread(jnp.zeros((size, length), bool))
         own = jax.random.fold_in(key, part)
         for number in range(rounds):
-            evidence = _evidence(tokens, known, language.vocabulary)[..., language.said]
+            evidence = _evidence(tokens, known, language.said)
             law = language.token_law(token_posteriors(language.states, evidence))
-            now = chosen(number, law, known) & ~known
             drawn = _draw(jax.random.fold_in(own, number), law)
-            tokens, known = jnp.where(now, drawn, tokens), known | now
+            tokens, known = _committed(tokens, known, chosen(number, law, known), drawn)
         made.append(tokens[: sequences - first])
     return jnp.concatenate(made)
 
 
-@partial(jax.jit, static_argnames="vocabulary")
-def _evidence(tokens: Tokens, known: Array, vocabulary: int) -> Array:
-    """0 for what is committed and for all where nothing is, −∞ for what was not chosen."""
-    chosen = tokens[..., None] == jnp.arange(vocabulary)
+@jax.jit
+def _evidence(tokens: Tokens, known: Array, said: Array) -> Array:
+    """0 for the states of what is committed and for all where nothing is, −∞ for the others."""
+    chosen = tokens[..., None] == said
     return jnp.where(chosen | ~known[..., None], 0.0, -jnp.inf)
+
+
+@jax.jit
+def _committed(tokens: Tokens, known: Array, chosen: Array, drawn: Tokens) -> tuple[Tokens, Array]:
+    return jnp.where(chosen & ~known, drawn, tokens), known | chosen
 
 
 @jax.jit

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.check import check_count, check_scale
@@ -73,9 +74,9 @@ def steps(
         given = None if latents is None else _filled(latents[first : first + size], size)
         clean, residual = _draw(draw_key, mixture, scale, size, score, given)
         facet = diagram.nearest_facet(clean)
-        if not bool(jnp.all(facet.neighbour >= 0)):
+        if np.min(np.asarray(facet.neighbour)) < 0:
             raise ValueError("a latent has no facet: the sites of the readout are all equal")
-        towards = _across(diagram.sites, facet.label, facet.neighbour)
+        towards = across(diagram.sites, facet.label, facet.neighbour)
         yield Step(clean, residual, towards, facet, min(size, samples - first), rest)
 
 
@@ -101,7 +102,8 @@ def _filled(rows: Rows, size: int) -> Rows:
 
 
 @jax.jit
-def _across(sites: Array, label: Array, neighbour: Array) -> Rows:
+def across(sites: Array, label: Array, neighbour: Array) -> Rows:
+    """Unit vectors (a_j − a_y)/‖a_j − a_y‖ from each label y to its neighbour j."""
     return unit_rows(sites[neighbour] - sites[label])
 
 

@@ -7,6 +7,7 @@ the embedding of its token; what a sampler ends with is read by the nearest embe
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -79,11 +80,11 @@ class Language(eqx.Module):
 
     def denoiser(self, floor: float = 0.0) -> ChainDenoiser:
         """The exact E[z_0 | z_t], or that at a noise floor."""
-        return ChainDenoiser(self.states, self.embeddings[self.said], floor)
+        return ChainDenoiser(self.states, np.asarray(self.embeddings)[self.said], floor)
 
     def token_law(self, law: Float[Array, "*p S"]) -> Float[Array, "*p V"]:
         """The law of tokens behind a law of states."""
-        return law.reshape(*law.shape[:-1], -1, self.vocabulary).sum(axis=-2)
+        return _of_tokens(law, self.vocabulary)
 
     def read(self, latents: object) -> Int[Array, " *p"]:
         """The token whose embedding is nearest: argmax ⟨z, W_v⟩ − ‖W_v‖²/2."""
@@ -146,6 +147,11 @@ class Language(eqx.Module):
     def rate(self) -> float:
         """h, the entropy rate in nats a token."""
         return entropy_rate(self.states)
+
+
+@partial(jax.jit, static_argnames="vocabulary")
+def _of_tokens(law: Float[Array, "*p S"], vocabulary: int) -> Float[Array, "*p V"]:
+    return law.reshape(*law.shape[:-1], -1, vocabulary).sum(axis=-2)
 
 
 @jax.jit

@@ -83,9 +83,7 @@ class MarkovChain(eqx.Module):
         found = check_tokens(tokens, self.vocabulary)
         if not 0 <= least < 1:
             raise ValueError(f"the least chance lies in [0, 1), got {least}")
-        first = jnp.log(jnp.maximum(self.initial, least))[found[:, 0]]
-        steps = jnp.log(jnp.maximum(self.transition, least))[found[:, :-1], found[:, 1:]]
-        return first + jnp.sum(steps, axis=1)
+        return _log_likelihood(self, found, least)
 
     def perplexity(self, tokens: object) -> Estimate:
         """exp(−E log P(y)/L) over independent sequences, its error to first order; ∞ if any is −∞.
@@ -104,8 +102,8 @@ class MarkovChain(eqx.Module):
         """
         found = check_tokens(tokens, self.vocabulary)
         check_count("length", found.shape[1], 2)
-        steps = jnp.log(self.transition)[found[:, :-1], found[:, 1:]]
-        return perplexity_of(-np.asarray(jnp.mean(steps, axis=1)))
+        steps = _log_transitions(self, found, 0.0)
+        return perplexity_of(-np.asarray(steps).mean(axis=1))
 
 
 def check_tokens(tokens: object, vocabulary: int) -> Int[np.ndarray, "sequences length"]:
@@ -239,6 +237,17 @@ def _sample(chain: MarkovChain, key: PRNGKeyArray, sequences: int, length: int) 
     token = following(_edges(chain.initial), spread(jax.random.uniform(first, (sequences,))))
     _, others = lax.scan(step, token, uniform)
     return jnp.concatenate([token[None], others]).T
+
+
+@jax.jit
+def _log_likelihood(chain: MarkovChain, tokens: Tokens, least: Array) -> Array:
+    first = jnp.log(jnp.maximum(chain.initial, least))[tokens[:, 0]]
+    return first + jnp.sum(_log_transitions(chain, tokens, least), axis=1)
+
+
+@jax.jit
+def _log_transitions(chain: MarkovChain, tokens: Tokens, least: Array) -> Array:
+    return jnp.log(jnp.maximum(chain.transition, least))[tokens[:, :-1], tokens[:, 1:]]
 
 
 def _edges(law: Array) -> Array:

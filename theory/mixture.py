@@ -84,9 +84,9 @@ class Mixture(eqx.Module):
         """Independent draws of Z with the modes they come from."""
         check_count("count", count, 1)
         label_key, noise_key = jax.random.split(key)
-        labels = spread(jax.random.choice(label_key, self.modes, (count,), p=self.masses))
+        labels = spread(_modes(label_key, self.masses, count))
         noise = normal(noise_key, (count, self.dimension), self.means.dtype.name, samples=0)
-        return self.means[labels] + self.widths[labels][:, None] * noise, labels
+        return _moved_by(self, labels, noise), labels
 
     def log_density(self, x: Points, scale: Scale = 0.0) -> Float[Array, " *points"]:
         """log p_s(x), in the wider dtype of means and x, as all below.
@@ -176,6 +176,16 @@ def _digits(base: int, length: int) -> Int[np.ndarray, "modes length"]:
     return np.arange(base**length)[:, None] // base ** np.arange(length)[::-1] % base
 
 
+@partial(jax.jit, static_argnames="count")
+def _modes(key: PRNGKeyArray, masses: Array, count: int) -> Int[Array, " count"]:
+    return jax.random.choice(key, len(masses), (count,), p=masses)
+
+
+@jax.jit
+def _moved_by(mixture: Mixture, labels: Array, noise: Array) -> Float[Array, "count n"]:
+    return mixture.means[labels] + mixture.widths[labels][:, None] * noise
+
+
 @partial(jax.jit, static_argnames="kernel")
 def _over_points(kernel: Callable, mixture: Mixture, x: Array, scale: Array) -> Array:
     """The kernel of one point over all points."""
@@ -257,7 +267,7 @@ def _checked(mixture: Mixture, x: object, scale: Any) -> tuple[Array, Float[Arra
         raise ValueError(f"scale must be finite and ≥ 0, got {scale!r}")
     dtype = jnp.result_type(mixture.means, points)
     s, least = jnp.asarray(scale, dtype), float(jnp.finfo(dtype).tiny) ** 0.5
-    if not _traced(s, mixture.widths) and max(np.min(mixture.widths), float(s)) < least:
+    if not _traced(s, mixture.widths) and max(np.asarray(mixture.widths).min(), float(s)) < least:
         raise ValueError(f"an atom (width 0) has no density without noise, got scale {scale!r}")
     return points.astype(dtype), s
 
@@ -269,9 +279,10 @@ def _checked_widths(means: Array, widths: Array) -> Float[Array, " modes"]:
     widths = jnp.broadcast_to(widths, means.shape[:1])
     if _traced(means, widths):
         return widths
-    if np.min(widths) < 0:
-        raise ValueError(f"widths must be ≥ 0, got {np.min(widths):.6g}")
-    atoms = np.asarray(means)[np.asarray(widths) == 0]
+    known = np.asarray(widths)
+    if known.min() < 0:
+        raise ValueError(f"widths must be ≥ 0, got {known.min():.6g}")
+    atoms = np.asarray(means)[known == 0]
     if len(np.unique(first_of_equal_rows(atoms))) < len(atoms):
         raise ValueError(f"two of the {len(atoms)} atoms (width 0) coincide: join them")
     return widths

@@ -124,18 +124,18 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
         held = min(size, _power(len(rows))) if isinstance(rows, jax.core.Tracer) else size
         parts = []
         for start in range(0, len(rows), held):
-            part = rows[start : start + held]
-            real = jnp.asarray(np.arange(held) < len(part))
-            full = len(part) == held
-            parts.append(each(part, real) if full else _filled_up(each, part, real))
-        return [jnp.concatenate(p) for p in zip(*parts, strict=True)]
+            part = rows if len(rows) <= held else rows[start : start + held]
+            missing, real = held - len(part), jnp.asarray(np.arange(held) < len(part))
+            part = jnp.pad(part, ((0, missing), (0, 0)), mode="edge") if missing else part
+            parts.append(each(part, real))
+        return parts[0] if len(rows) == held else _joined(parts, len(rows))
 
     return run
 
 
-def _filled_up(kernel: Callable, part: Array, real: Array) -> list[Array]:
-    padded = jnp.pad(part, ((0, len(real) - len(part)), (0, 0)), mode="edge")
-    return [out[: len(part)] for out in kernel(padded, real)]
+@partial(jax.jit, static_argnames="count")
+def _joined(parts: list[list[Array]], count: int) -> list[Array]:
+    return [jnp.concatenate(columns)[:count] for columns in zip(*parts, strict=True)]
 
 
 def _widened(*arrays: Array) -> list[Array]:

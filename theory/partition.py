@@ -49,8 +49,8 @@ class PowerDiagram(eqx.Module):
         given = jnp.asarray(sites)
         _check_sites(given)
         self.sites = given
-        zeros = jnp.zeros(given.shape[0], given.dtype)
-        self.offsets = zeros if offsets is None else jnp.asarray(offsets, given.dtype)
+        known = np.zeros(len(given)) if offsets is None else offsets
+        self.offsets = jnp.asarray(known, given.dtype)
         _check_offsets(given, self.offsets)
 
     @property
@@ -186,15 +186,25 @@ def orthants(dimension: int) -> PowerDiagram:
     return PowerDiagram(2.0 * bits - 1.0)
 
 
+@jax.jit
+def centred(sites: Float[Array, "modes n"]) -> Float[Array, "modes n"]:
+    """a_i − ā: with the same offsets the same partition, since ⟨ā, x⟩ moves all scores alike."""
+    return sites - jnp.mean(sites, axis=0)
+
+
 def random_code(key: PRNGKeyArray, modes: int, dimension: int) -> PowerDiagram:
     """Voronoi cells of M independent uniform points on the unit sphere of R^n (offsets 0)."""
     check_count("modes", modes, 2)
     check_count("dimension", dimension, 1)
-    points = jax.random.normal(key, (modes, dimension))
-    sites = points / jnp.linalg.norm(points, axis=1, keepdims=True)
+    sites = _on_sphere(jax.random.normal(key, (modes, dimension)))
     if len(np.unique(np.asarray(sites), axis=0)) < modes:
         raise ValueError(f"{modes} random sites in dimension {dimension} collide: raise dimension")
     return PowerDiagram(sites)
+
+
+@jax.jit
+def _on_sphere(points: Float[Array, "modes n"]) -> Float[Array, "modes n"]:
+    return points / jnp.linalg.norm(points, axis=1, keepdims=True)
 
 
 def simplicial_cluster(

@@ -56,10 +56,13 @@ def logits(diagram: PowerDiagram, sharpness: float = 1.0) -> LinearDecoder:
         ValueError: when the sharpness β is not positive and finite.
     """
     check_scale("sharpness", sharpness)
-    sites, offsets = diagram.sites, diagram.offsets
-    return LinearDecoder(
-        sharpness * (sites - jnp.mean(sites, axis=0)), sharpness * (offsets - jnp.mean(offsets))
-    )
+    parts = diagram.sites, diagram.offsets
+    return LinearDecoder(*(_less_mean(part, sharpness) for part in parts))
+
+
+@jax.jit
+def _less_mean(values: Array, sharpness: Array) -> Array:
+    return sharpness * (values - jnp.mean(values, axis=0))
 
 
 class Sensitivity:

@@ -187,7 +187,8 @@ def sandwich(latents: object, diagram: PowerDiagram, scale: float) -> tuple[Esti
         part = slice(start, start + size)
         rows, label = spread(clean[part].astype(wide)), facet.label[part]
         upper = _union_bound(sites, offsets, groups, rows, label, scale)
-        sides.append(np.stack([np.asarray(tail(facet.distance[part] / scale)), np.asarray(upper)]))
+        lower = tail(np.asarray(facet.distance[part]) / scale)
+        sides.append(np.stack([lower, np.asarray(upper)]))
     lower, upper = np.concatenate(sides, axis=1)
     return _mean(lower), _mean(np.maximum(upper, lower))
 

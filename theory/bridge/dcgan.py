@@ -10,6 +10,7 @@ import os
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from theory.bridge.checkpoint import read_shaped
@@ -48,10 +49,14 @@ class DCGAN(eqx.Module):
         widths = [kernel.shape[0] for kernel in read_shaped(path, free, PACKAGE).values()]
         sizes = zip(widths, [*widths[1:], 3], strict=True)
         chained = {name: (*size, SIDE, SIDE) for name, size in zip(names, sizes, strict=True)}
-        kernels = [jnp.moveaxis(k, 1, 3) for k in read_shaped(path, chained, PACKAGE).values()]
+        read = read_shaped(path, chained, PACKAGE).values()
+        kernels = [np.moveaxis(np.asarray(kernel), 1, 3) for kernel in read]
         norms = [_norm(path, at + 1, c) for at, c in zip(STAGES, widths[1:], strict=False)]
         scaled = [kernel * scale for kernel, (scale, _) in zip(kernels, norms, strict=False)]
-        return cls((*scaled, kernels[-1]), tuple(shift for _, shift in norms))
+        return cls(
+            tuple(map(jnp.asarray, (*scaled, kernels[-1]))),
+            tuple(jnp.asarray(shift) for _, shift in norms),
+        )
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -102,18 +107,19 @@ def doubled(
     return y.reshape(rows, 2 * height + 2, 2 * width + 2, -1)[:, 1:-1, 1:-1]
 
 
-def _norm(path: str | os.PathLike[str], place: int, channels: int) -> tuple[Array, Array]:
+def _norm(path: str | os.PathLike[str], place: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Scale γ/√(v + ε) and shift β − γ m/√(v + ε) of a BatchNorm with running mean m, variance v.
 
     Raises:
         ValueError: when a variance is negative, or as `read_shaped`.
     """
     shapes = {f"{PREFIX}.{place}.{name}": (channels,) for name in NORM}
-    gamma, beta, mean, variance = read_shaped(path, shapes, PACKAGE).values()
-    if bool(jnp.any(variance < 0)):
+    read = read_shaped(path, shapes, PACKAGE).values()
+    gamma, beta, mean, variance = map(np.asarray, read)
+    if (variance < 0).any():
         raise ValueError(
             f"{path}:{PREFIX}.{place}.running_var has entries below 0, expected variances; "
             f"give the checkpoint of {PACKAGE}"
         )
-    scale = gamma / jnp.sqrt(variance + EPSILON)
+    scale = gamma / np.sqrt(variance + EPSILON)
     return scale, beta - scale * mean

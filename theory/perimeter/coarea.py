@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal
-from theory.partition import PowerDiagram
+from theory.partition import PowerDiagram, centred
 from theory.perimeter.tube import pilot
 
 CELLS = 1 << 17
@@ -50,7 +50,7 @@ def coarea(
 def _variations(
     key: PRNGKeyArray, diagram: PowerDiagram, softness: Array | float, count: int
 ) -> Float[Array, "3 count"]:
-    sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
+    sites = centred(diagram.sites)
     x = normal(key, (count, diagram.dimension), sites.dtype.name, samples=0)
     scores = jnp.matmul(x, sites.T, precision="highest") + diagram.offsets
     temperatures = softness * jnp.array([1.0, 2.0, 4.0], sites.dtype)

@@ -47,7 +47,7 @@ def crofton(key: PRNGKeyArray, diagram: PowerDiagram, *, lines: int) -> Estimate
     Raises:
         ValueError: when lines is not an integer ≥ 2.
     """
-    sums = [np.asarray(jnp.sum(pdf(c.t), axis=1)) for c in _batches(key, diagram, lines)]
+    sums = [np.asarray(_crossed(c.t)) for c in _batches(key, diagram, lines)]
     per_line = np.concatenate(sums)[:lines] / mean_cosine(diagram.dimension)
     return from_samples(per_line, bias=unseen(diagram))
 
@@ -125,6 +125,12 @@ def _coded(batch: Crossings, modes: int, lines: int) -> tuple[np.ndarray, np.nda
     met = np.isfinite(t)
     first = np.minimum(left, right)[met].astype(np.int64)
     return first * modes + np.maximum(left, right)[met], pdf(t[met])
+
+
+@jax.jit
+def _crossed(t: Float[Array, "lines places"]) -> Float[Array, " lines"]:
+    """Σφ over the crossings of every line."""
+    return jnp.sum(pdf(t), axis=1)
 
 
 def _batches(key: PRNGKeyArray, diagram: PowerDiagram, lines: int) -> Iterator[Crossings]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.check import check_count
 from theory.estimate import Estimate, from_samples
 from theory.gaussian import normal, tail
-from theory.partition import PowerDiagram
+from theory.partition import PowerDiagram, centred
 
 PAIRS_A_POINT = 8  # pairs that share a point: drawing the point costs as much as a few pairs
 CELLS = 1 << 18
@@ -75,9 +75,8 @@ def projected_facet_areas(key: PRNGKeyArray, diagram: PowerDiagram, *, samples: 
 
 def _centred(diagram: PowerDiagram) -> PowerDiagram:
     """Sites shifted to mean zero (the same partition), duplicates switched off."""
-    sites = diagram.sites - jnp.mean(diagram.sites, axis=0)
     offsets = diagram.without_duplicates().offsets
-    return jax.tree.unflatten(jax.tree.structure(diagram), [sites, offsets])
+    return jax.tree.unflatten(jax.tree.structure(diagram), [centred(diagram.sites), offsets])
 
 
 @jax.jit

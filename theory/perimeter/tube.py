@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from theory.check import check_count, check_scale
 from theory.estimate import Estimate, proportion
@@ -24,7 +23,7 @@ def tube_ratio(key: PRNGKeyArray, diagram: PowerDiagram, *, width: float, sample
     use `tube` for P.
     """
     check_scale("width", width)
-    inside = sum(int(jnp.sum(d < width)) for d in _distances(key, diagram, samples))
+    inside = sum(np.count_nonzero(d < width) for d in _distances(key, diagram, samples))
     return proportion(inside, samples).scaled(1 / (2 * width))
 
 
@@ -42,7 +41,7 @@ def tube(
     pilot_key, key = jax.random.split(key)
     width = pilot(pilot_key, diagram).width if width is None else width
     check_scale("width", width)
-    near = [np.asarray(d)[np.asarray(d) < width] for d in _distances(key, diagram, samples)]
+    near = [d[d < width] for d in _distances(key, diagram, samples)]
     return interface_area(np.concatenate(near), width=width, count=samples)
 
 
@@ -71,8 +70,8 @@ def pilot(key: PRNGKeyArray, diagram: PowerDiagram) -> Pilot:
     return Pilot(width, float(np.quantile(np.linalg.norm(apart, axis=1), 0.05)))
 
 
-def _distances(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[Array]:
-    return (facets.distance for facets in _facets(key, diagram, samples))
+def _distances(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[np.ndarray]:
+    return (np.asarray(facets.distance) for facets in _facets(key, diagram, samples))
 
 
 def _facets(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[Facet]:
@@ -82,5 +81,5 @@ def _facets(key: PRNGKeyArray, diagram: PowerDiagram, samples: int) -> Iterator[
     for number, start in enumerate(range(0, samples, size)):
         shape = (size, diagram.dimension)
         x = normal(jax.random.fold_in(key, number), shape, diagram.sites.dtype.name, samples=0)
-        facets = diagram.nearest_facet(x)
+        facets = jax.device_get(diagram.nearest_facet(x))
         yield Facet(*(column[: samples - start] for column in facets))

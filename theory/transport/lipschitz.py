@@ -63,6 +63,7 @@ class LipschitzNetwork(eqx.Module):
         return sparsemax(self.logits(x))
 
 
+@jax.jit
 def smooth_sort(
     x: Float[Array, "*points width"], smoothing: Array | float
 ) -> Float[Array, "*points width"]:
@@ -134,6 +135,7 @@ def _fresh(
     return eqx.tree_at(lambda t: t.biases[-1], fresh, fresh.biases[-1] - centre)
 
 
+@jax.jit
 def orthonormal(network: LipschitzNetwork) -> LipschitzNetwork:
     """The network with every weight replaced by an isometry (or its transpose) of the same span."""
     weights = tuple(map(_isometry, network.weights))

@@ -18,6 +18,7 @@ from theory.gaussian import composite_legendre, log_cdf
 from theory.partition import PowerDiagram
 
 
+@jax.jit
 def sparsemax(z: Float[Array, "*points modes"]) -> Float[Array, "*points modes"]:
     """The nearest point of the simplex: max(z − τ, 0) with τ such that the entries sum to 1.
 
