@@ -128,13 +128,13 @@ def _in_chunks(kernel: Callable, size: int) -> Callable[[Array], list[Array]]:
             missing, real = held - len(part), jnp.asarray(np.arange(held) < len(part))
             part = jnp.pad(part, ((0, missing), (0, 0)), mode="edge") if missing else part
             parts.append(each(part, real))
-        return parts[0] if len(rows) == held else _joined(parts, len(rows))
+        return list(parts[0]) if len(rows) == held else _joined(parts, len(rows))
 
     return run
 
 
 @partial(jax.jit, static_argnames="count")
-def _joined(parts: list[list[Array]], count: int) -> list[Array]:
+def _joined(parts: list[Any], count: int) -> list[Array]:
     return [jnp.concatenate(columns)[:count] for columns in zip(*parts, strict=True)]
 
 
