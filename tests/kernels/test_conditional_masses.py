@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from scipy.stats import qmc
+from scipy.special import ndtr
+from scipy.stats import norm, qmc
 
 from tests.significance import check_mean, check_rejects
 from theory import balance as balancing
@@ -125,6 +126,24 @@ def test_the_derivative_is_that_of_the_masses_where_cells_have_two_ends():
         check_rejects(check_mean, got, (down - up) / (2 * step), 1e-10)
 
 
+def lattice() -> PowerDiagram:
+    """3 × 3 squares of side 1: many differences of sites are perpendicular to a site."""
+    sites = np.stack(np.meshgrid(*[np.arange(-1.0, 2)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    return PowerDiagram(sites, -np.sum(sites**2, axis=1) / 2)
+
+
+def test_a_lattice_has_the_masses_and_facets_of_its_product():
+    side = np.diff(ndtr([-np.inf, -0.5, 0.5, np.inf]))
+    got, masses = estimated(lattice()), np.outer(side, side).ravel()
+    check_mean(got, masses, 1e-10, resolution=0.02)
+    check_rejects(check_mean, got, np.roll(masses, 1), 1e-10)
+    keys = jax.random.split(key(4), 32)
+    found = -np.stack([own.conditional_laplacian(k, lattice(), 1024).toarray() for k in keys])
+    facets = norm.pdf(0.5) * side[[0, 1, 1, 1]]  # at distance 1
+    check_mean(from_samples(found[:, [0, 1, 3, 4], [1, 4, 4, 5]]), facets, 1e-10, resolution=0.3)
+    np.testing.assert_allclose(found[:, [0, 0, 2], [4, 8, 6]], 0, atol=1e-9)  # only corners meet
+
+
 def test_sites_that_nearly_meet_are_told_apart_in_float64():
     sites = np.concatenate([np.eye(3), np.eye(1, 3) * (1 + 1e-6)])
     diagram = PowerDiagram(sites, np.array([0.0, 0.0, 0.0, -1e-6]))
@@ -138,6 +157,9 @@ def test_sites_that_nearly_meet_are_told_apart_in_float64():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="distinct"):
         own.conditional_masses(key(), PowerDiagram(np.ones((3, 2))), 8)
+    nearly = np.array([[0.0, 1.0], [0.0, 1.0 + 1e-11], [1.0, 0.0]])
+    with pytest.raises(ValueError, match="distinct"):
+        own.conditional_masses(key(), PowerDiagram(nearly), 8)
     with pytest.raises(ValueError, match="points must be"):
         own.conditional_masses(key(), orthants(2), 0)
     for shrinkage in (0.5, 1.1, float("nan")):
