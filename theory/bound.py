@@ -37,13 +37,14 @@ def unequal_floor(masses: np.ndarray) -> tuple[float, np.ndarray]:
 
     √2·P_S(m) = min_b [E max_i(x_i + b_i) − ⟨b, m⟩] over x ~ γ on R^M, a convex problem with
     E max = ∫_0^∞ (1 − Π_i Φ(t − b_i)) dt − ∫_{−∞}^0 Π_i Φ(t − b_i) dt. The gradient is up to a
-    common constant.
+    common constant. At the minimum P(x_i + b_i is the largest) = m_i; the error is 1e-15.
 
     Args:
         masses: m, shape (M,), positive, summing to 1.
 
     Raises:
-        ValueError: when the masses are not a positive law on M ≥ 2 cells.
+        ValueError: when the masses are not a positive law on M ≥ 2 cells, or so small that none of
+            the b tried has them to 1e-9 of themselves.
     """
     law = np.asarray(masses, dtype=np.float64)
     _modes(law.size)
@@ -52,24 +53,37 @@ def unequal_floor(masses: np.ndarray) -> tuple[float, np.ndarray]:
             f"masses must be positive, of shape (M,), and sum to 1, got shape {law.shape}, "
             f"least {law.min():.6g}, sum {law.sum():.12g}"
         )
-    nodes, weights = composite_legendre(0.0, 20.0, panels=80)
 
-    def dual(b: np.ndarray) -> tuple[float, np.ndarray]:
-        above, below = (log_cdf(t[:, None] - b) for t in (nodes, -nodes))
-        joint = [np.exp(side.sum(axis=1)) for side in (above, below)]
-        value = weights @ (1 - joint[0]) - weights @ joint[1]
-        reached = sum(
-            weights @ (pdf(t[:, None] - b) * np.exp(side.sum(axis=1, keepdims=True) - side))
-            for t, side in ((nodes, above), (-nodes, below))
+    def excess(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of log masses over those wanted, with the mean of b that is free; and the derivative."""
+        reached, curvature = _largest(b)
+        return np.log(reached / law) + b.mean(), curvature / reached[:, None] + 1 / law.size
+
+    start = special.ndtri(law)
+    with np.errstate(divide="ignore", invalid="ignore"):  # masses too small end as NaN
+        b = optimize.root(excess, start - start.mean(), jac=True, tol=1e-13).x
+        off = np.abs(_largest(b)[0] / law - 1).max()
+    if not off <= 1e-9:
+        raise ValueError(
+            f"masses from {law.min():.3g} to {law.max():.3g} are not reached, {off:.1e} is left: "
+            "leave out the smallest"
         )
-        return float(value - b @ law), reached - law
+    nodes, weights = composite_legendre(0.0, 20.0, panels=80)
+    above, below = (np.exp(log_cdf(t[:, None] - b).sum(axis=1)) for t in (nodes, -nodes))
+    dual = float(weights @ (1 - above) - weights @ below - b @ law)
+    return dual / math.sqrt(2), -(b - b.mean()) / math.sqrt(2)
 
-    start = np.log(law) / 2
-    options = {"ftol": 0.0, "gtol": 1e-11 / law.size, "maxcor": 30, "maxiter": 1000}
-    found = optimize.minimize(
-        dual, start - start.mean(), jac=True, method="L-BFGS-B", options=options
-    )
-    return float(found.fun) / math.sqrt(2), -(found.x - found.x.mean()) / math.sqrt(2)
+
+def _largest(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P(x_i + b_i is the largest) = ∫φ(t − b_i)Π_{k≠i}Φ(t − b_k)dt, and its derivative in b."""
+    nodes, weights = composite_legendre(-20.0, 20.0, panels=160)
+    t = nodes[:, None] - b
+    log_each = log_cdf(t)
+    half = log_each.sum(axis=1, keepdims=True) / 2
+    once = pdf(t) * np.exp(half - log_each)
+    pairs = (once.T * weights) @ once
+    np.fill_diagonal(pairs, 0)
+    return weights @ (once * np.exp(half)), np.diag(pairs.sum(axis=1)) - pairs
 
 
 def elementary_floor(modes: int) -> float:

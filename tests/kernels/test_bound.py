@@ -56,6 +56,22 @@ def test_unequal_floor_at_the_known_masses():
     )
 
 
+@pytest.mark.parametrize("mass", [0.3, 1e-4, 1e-8, 1e-12])
+def test_of_two_cells_the_unequal_floor_is_the_isoperimetric_profile(mass: float):
+    value, _ = bound.unequal_floor(np.array([mass, 1 - mass]))
+    assert value == pytest.approx(float(isoperimetric_profile(mass)), rel=1e-12, abs=3e-15)
+
+
+def test_the_gradient_of_the_unequal_floor_tells_the_least_masses_too():
+    law = np.array([1e-12, 1e-9, 1e-6, 1e-3, 1.0])
+    law /= law.sum()
+    value, gradient = bound.unequal_floor(law)
+    offsets = -math.sqrt(2) * gradient
+    assert value == pytest.approx(perimeter.simplicial_facets(offsets).sum(), rel=1e-10)
+    reached = np.array(simplicial_cluster(5, law).offsets)
+    np.testing.assert_allclose(offsets, reached, atol=1e-7)
+
+
 def test_tube_rate_and_the_half_space():
     assert bound.tube_rate(0.1, 2.0) == pytest.approx(0.2 * math.sqrt(2 / math.pi), rel=1e-15)
     assert bound.tube_rate(0.1, 0.0) == 0
@@ -98,6 +114,7 @@ BAD = {
     "depth must be an integer ≥ 1, got 0": lambda: bound.peak_ratio(4096, 0),
     "depth must be an integer ≥ 1, got 1.5": lambda: bound.peak_ratio(4096, 1.5),
     "depth must be an integer ≥ 1, got True": lambda: bound.peak_ratio(4096, True),
+    "leave out the smallest": lambda: bound.unequal_floor(np.array([1e-200, 1.0])),
     "sum 0.9": lambda: bound.unequal_floor(np.array([0.5, 0.4])),
     "least -0.5": lambda: bound.unequal_floor(np.array([1.5, -0.5])),
 }
