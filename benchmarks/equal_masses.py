@@ -158,8 +158,7 @@ def cell_masses(sites: np.ndarray, offsets: np.ndarray, points: int) -> np.ndarr
 
     Along d_i = a_i − ā a convex cell is an interval of t, here nearly a half-line, of mass
     Φ(hi) − Φ(lo): a hundredth of the variance of counting points at (M, n) = (64, 16). Points of
-    N(0, NARROW²), weighed across d_i, leave a half of that at M = 64 and a quarter at 256. Where
-    cells meet is told in float32, to 1e-6 of a mass.
+    N(0, NARROW²), weighed across d_i, leave a half of that at M = 64 and a quarter at 256.
     """
     from scipy.special import ndtri
     from scipy.stats import qmc
@@ -183,7 +182,7 @@ def cell_masses(sites: np.ndarray, offsets: np.ndarray, points: int) -> np.ndarr
 def _summed(
     x: np.ndarray, sites: np.ndarray, offsets: np.ndarray, along: np.ndarray, sides: list[Side]
 ) -> np.ndarray:
-    scores = jnp.asarray(x @ sites.T + offsets, "float32")
+    scores = jnp.asarray(x @ sites.T + offsets)
     late, *early = (_last(scores, *side) for side in sides)
     return np.asarray(_weighed(x, along, late, -early[0] if early else None))
 
@@ -191,8 +190,7 @@ def _summed(
 def _side(steeper: np.ndarray) -> Side:
     """1/steeper_ij where that is positive, and what rules the other j out: 0 or −∞."""
     there = steeper > 0
-    inverse = np.where(there, 1 / np.where(there, steeper, 1), 0)
-    return inverse.astype(np.float32), np.where(there, np.float32(0), -np.float32(np.inf))
+    return np.where(there, 1 / np.where(there, steeper, 1), 0), np.where(there, 0, -np.inf)
 
 
 @jax.jit

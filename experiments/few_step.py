@@ -28,6 +28,7 @@ from experiments.generation import (
     WAYS,
     Generation,
     check,
+    draw_classes,
     generated,
     sampler_of,
     way_of,
@@ -251,12 +252,7 @@ def _committed(key: Any, mixture: Mixture, z: np.ndarray, look: Step) -> np.ndar
         law = mixture.posterior(jnp.asarray(z) / look.signal, look.noise / look.signal)
     else:
         law = jnp.broadcast_to(mixture.masses, z.shape[:1] + mixture.masses.shape)
-    return np.asarray(_drawn(key, law, mixture.means))
-
-
-@jax.jit
-def _drawn(key: Any, law: Any, means: Any) -> Any:
-    return means[jax.random.categorical(key, jnp.log(law), axis=1)]
+    return np.asarray(jnp.take(mixture.means, draw_classes(key, law), axis=0))
 
 
 def _leaked(mixture: Mixture, z: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:

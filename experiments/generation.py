@@ -217,7 +217,7 @@ def _made(
             law = language.denoiser(cell.floor).posterior(
                 z, jnp.asarray(steps[-1].signal, z.dtype), jnp.asarray(steps[-1].noise, z.dtype)
             )
-            token = _draw(jax.random.fold_in(token_key, number), law)
+            token = draw_classes(jax.random.fold_in(token_key, number), law)
             z = jnp.take(language.embeddings, token, axis=0)
         else:
             token = language.read(z)
@@ -227,7 +227,8 @@ def _made(
 
 
 @jax.jit
-def _draw(key: Any, law: jax.Array) -> jax.Array:
+def draw_classes(key: Any, law: jax.Array) -> jax.Array:
+    """A class from each law, of shape (…, classes)."""
     return jax.random.categorical(key, jnp.log(law), axis=-1)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from figures import style
+from figures.marks import plain_log
 
 Table = list[dict[str, Any]]
 
@@ -80,6 +81,7 @@ def _speed(tables: Mapping[str, Table]) -> Figure:
             label.set_fontweight("bold" if row is None else "normal")
         axes.tick_params(axis="y", length=0)
         axes.set(xscale="log", xlabel="seconds over ours")
+        plain_log(axes.xaxis)
         axes.set_ylim(len(lines) - 0.4, -0.6)
     return figure
 

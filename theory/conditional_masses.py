@@ -230,7 +230,12 @@ def _scores(
 @jax.jit
 def _furthest(scores: Float[Array, "points M"], inverse: Array, outside: Array) -> Array:
     """max_j (s_j − s_i)/r_ij, of shape (points, M)."""
-    return jnp.max((scores[:, None, :] - scores[:, :, None]) * inverse + outside, axis=2)
+    return jnp.max(_gaps(scores, inverse, outside), axis=2)
+
+
+def _gaps(scores: Float[Array, "points M"], inverse: Array, outside: Array) -> Array:
+    """(s_j − s_i)/r_ij, −∞ for the j that do not count; of shape (points, M, M), to be reduced."""
+    return (scores[:, None, :] - scores[:, :, None]) * inverse + outside
 
 
 @jax.jit
@@ -276,10 +281,10 @@ def _attained(
     """A j that attains `_furthest`; `argmax` takes twenty times as long."""
     # Rounding may differ from that program to this: within a few units of it a j attains it.
     least = furthest - 8 * jnp.finfo(scores.dtype).eps * jnp.abs(furthest)
-    gap = (scores[:, None, :] - scores[:, :, None]) * inverse + outside
+    gaps = _gaps(scores, inverse, outside)
     # Floats without a choice, which XLA's CPU back end puts into vectors: others fall to −1e30.
     classes = jnp.arange(scores.shape[1], dtype=scores.dtype)
-    short = jnp.minimum((gap - least[:, :, None]) * 1e30, 0)
+    short = jnp.minimum((gaps - least[:, :, None]) * 1e30, 0)
     at = jnp.max(classes + short, axis=2)
     return jnp.where(jnp.isfinite(furthest), at, 0).astype(jnp.int32)
 

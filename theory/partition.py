@@ -187,8 +187,11 @@ def orthants(dimension: int) -> PowerDiagram:
 
 
 @jax.jit
-def centred(sites: Float[Array, "modes n"]) -> Float[Array, "modes n"]:
-    """a_i − ā: with the same offsets the same partition, since ⟨ā, x⟩ moves all scores alike."""
+def centred(sites: Float[Array, "modes ..."]) -> Float[Array, "modes ..."]:
+    """a_i − ā: with the same offsets the same partition, since ⟨ā, x⟩ moves all scores alike.
+
+    Of offsets b_i − b̄, the same partition too.
+    """
     return sites - jnp.mean(sites, axis=0)
 
 

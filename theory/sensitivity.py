@@ -24,7 +24,7 @@ from theory.estimate import Estimate, Interval, proportion_interval
 from theory.gaussian import normal
 from theory.jacobian import OfRows
 from theory.mixture import Mixture
-from theory.partition import PowerDiagram
+from theory.partition import PowerDiagram, centred
 from theory.residual import Moments
 
 DIRECTIONS = ("normal", "singular", "residual", "oriented", "isotropic")
@@ -57,12 +57,7 @@ def logits(diagram: PowerDiagram, sharpness: float = 1.0) -> LinearDecoder:
     """
     check_scale("sharpness", sharpness)
     parts = diagram.sites, diagram.offsets
-    return LinearDecoder(*(_less_mean(part, sharpness) for part in parts))
-
-
-@jax.jit
-def _less_mean(values: Array, sharpness: Array) -> Array:
-    return sharpness * (values - jnp.mean(values, axis=0))
+    return LinearDecoder(*(sharpness * centred(part) for part in parts))
 
 
 class Sensitivity:

@@ -80,10 +80,10 @@ def test_the_judge_of_masses_knows_the_exact_ones():
 
 
 def test_the_judge_knows_a_cell_with_two_ends():
-    """On the line: a middle cell between −½ and ½, in float32 where cells meet."""
+    """On the line: a middle cell between −½ and ½."""
     sites, offsets = np.array([[-1.0], [0.1], [0.8]]), np.array([0.0, 0.55, 0.2])
     masses = equal_masses.cell_masses(sites, offsets, 64).mean(axis=0)
-    np.testing.assert_allclose(masses, [0.3085375387, 0.3829249226, 0.3085375387], rtol=1e-6)
+    np.testing.assert_allclose(masses, [0.3085375387, 0.3829249226, 0.3085375387], rtol=1e-9)
 
 
 def test_solvers_are_compared_at_equal_time():
